@@ -1,0 +1,46 @@
+# `make` alone explains itself. Everything happens in .venv, made when it is missing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MODEL ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types unit test-deep bench docs clean
+
+help:  ## Show what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/made  ## Install, train a small model and walk through the main job (MODEL=path: on your own folder)
+	$(BIN)/python tests/demo.py $(MODEL)
+
+test: lint types unit  ## Everything that must pass: lint, types, tests, docs
+
+check: test  ## The same as test, before a commit
+
+lint: $(VENV)/made  ## Check style and form
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/made  ## Check types
+	$(BIN)/mypy
+
+unit: $(VENV)/made  ## Run the tests
+	$(BIN)/pytest -n auto -m "not deep"
+
+test-deep: $(VENV)/made  ## Run the proofs that take long
+	$(BIN)/pytest -n auto -m deep
+
+bench: $(VENV)/made  ## Measure side by side with cp, BLAKE3, DVC and BentoML (SIZE=bytes, ROUNDS=n)
+	$(BIN)/python -m bench
+
+docs: $(VENV)/made  ## Write docs/reference from the code
+	$(BIN)/python tests/reference.py
+
+clean:  ## Remove what make made
+	rm -rf $(VENV) .demo .bench dist
+
+$(VENV)/made: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mvs needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@

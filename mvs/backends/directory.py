@@ -1,0 +1,217 @@
+"""A directory as a backend: keys are relative paths, writes are atomic and durable.
+
+Knows nothing of ids or hashing; the store above decides what a key means. A name under
+this directory belongs to a whole file from the moment it exists: bytes are written
+elsewhere, fsynced, and only then linked or renamed to their key.
+"""
+
+import errno
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+
+from mvs.backends.failures import storage
+from mvs.errors import SyncFailed
+
+_READ_BLOCK = 1 << 16
+# What link(2) answers where there are no hard links, or no more of them (ext4: 65,000 a file).
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+
+
+class Directory:
+    """One directory. With `durable` false nothing is fsynced: a power cut may lose what was written."""
+
+    def __init__(self, root: str, *, durable: bool, temps: str) -> None:
+        self.root = root
+        self.durable = durable
+        self._temps = temps
+
+    def path(self, key: str) -> str:
+        """Return the path of a key."""
+        return f"{self.root}/{key}"
+
+    def read(self, key: str) -> bytes:
+        """Return the bytes under a key.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        with storage(self.root):
+            fd = os.open(self.path(key), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                # One call for most files: refs and manifests are small.
+                data = os.read(fd, _READ_BLOCK)
+                if len(data) == _READ_BLOCK:
+                    parts = [data]
+                    while part := os.read(fd, 1 << 20):
+                        parts.append(part)
+                    data = b"".join(parts)
+                return data
+            finally:
+                os.close(fd)
+
+    def size(self, key: str) -> int | None:
+        """Return the size of the regular file under a key, None where there is none."""
+        try:
+            found = os.stat(self.path(key), follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+    def entries(self, key: str) -> Iterator["os.DirEntry[str]"]:
+        """Yield what lies in a folder, in no order; nothing where there is no such folder."""
+        try:
+            with os.scandir(self.path(key)) as found:
+                yield from found
+        except (FileNotFoundError, NotADirectoryError):
+            return
+
+    def ensure(self, key: str) -> None:
+        """Make a folder and those above it, durably."""
+        path = self.path(key)
+        if os.path.isdir(path):
+            return
+        parent = os.path.dirname(key)
+        if parent:
+            self.ensure(parent)
+        with storage(self.root):
+            try:
+                os.mkdir(path)
+            except FileExistsError:
+                return
+        self.sync([parent])
+
+    def temp(self, data: bytes) -> str:
+        """Write a durable file outside every key and return its path.
+
+        Only for whoever holds the lock of the store, which is why nobody else takes it for rubbish.
+        """
+        self.ensure(self._temps)
+        path = self.path(f"{self._temps}/{secrets.token_hex(8)}.tmp")
+        with storage(self.root):
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            try:
+                try:
+                    view = memoryview(data)
+                    while view:
+                        view = view[os.write(fd, view) :]
+                    self.sync_file(fd, path)
+                finally:
+                    os.close(fd)
+            except BaseException:
+                os.unlink(path)
+                raise
+        return path
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write or replace what is under a key, atomically and durably."""
+        self.ensure(os.path.dirname(key))
+        temp = self.temp(data)
+        with storage(self.root):
+            try:
+                os.rename(temp, self.path(key))
+            except BaseException:
+                os.unlink(temp)
+                raise
+        self.sync([os.path.dirname(key)])
+
+    def adopt(self, path: str, key: str) -> bool:
+        """Give a durable file a key, unless the key exists; tell whether it was new.
+
+        The file keeps its old name where the file system has hard links; the folder of
+        the key is not synced yet. Without hard links it is renamed, and then only the
+        lock of the store keeps two writers apart.
+        """
+        target = self.path(key)
+        with storage(self.root):
+            self.ensure(os.path.dirname(key))
+            try:
+                os.link(path, target, follow_symlinks=False)
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+                if os.path.lexists(target):
+                    return False
+                os.rename(path, target)
+        return True
+
+    def disown(self, path: str, key: str) -> None:
+        """Undo `adopt`: the key goes, the file has its old name."""
+        if os.path.lexists(path):
+            self.remove(key)
+        else:
+            os.rename(self.path(key), path)
+
+    def append(self, key: str, data: bytes, *, start: bytes) -> None:
+        """Append to the file under a key, durably; a new file begins with `start`.
+
+        A file that does not end with a newline (an append was cut off) gets one first.
+        What cannot be written whole is taken back.
+        """
+        self.ensure(os.path.dirname(key))
+        path = self.path(key)
+        with storage(self.root):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            try:
+                size = os.fstat(fd).st_size
+                if size == 0:
+                    data = start + data
+                elif os.pread(fd, 1, size - 1) != b"\n":
+                    data = b"\n" + data
+                try:
+                    view = memoryview(data)
+                    while view:
+                        view = view[os.write(fd, view) :]
+                except BaseException:
+                    os.ftruncate(fd, size)
+                    raise
+                self.sync_file(fd, path)
+            finally:
+                os.close(fd)
+            if size == 0:
+                self.sync([os.path.dirname(key)])
+
+    def remove(self, key: str) -> None:
+        """Remove the file under a key; its folder is not synced yet."""
+        with storage(self.root):
+            os.unlink(self.path(key))
+
+    def sync(self, keys: Iterable[str]) -> None:
+        """Make what happened to the names in these folders durable.
+
+        Raises:
+            SyncFailed: the disk did not say so.
+        """
+        if not self.durable:
+            return
+        for key in keys:
+            path = self.path(key)
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                self.sync_file(fd, path)
+            finally:
+                os.close(fd)
+
+    def sync_file(self, fd: int, path: str) -> None:
+        """Make the content of an open file durable.
+
+        Raises:
+            SyncFailed: the disk did not say so. The pages may be marked clean all the
+                same, so trying again proves nothing (https://lwn.net/Articles/752063/).
+        """
+        if not self.durable:
+            return
+        try:
+            if sys.platform == "darwin":
+                import fcntl  # noqa: PLC0415 - not on every platform
+
+                # fsync on macOS stops at the drive's cache (fsync(2) there).
+                fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+            else:
+                os.fsync(fd)
+        except OSError as error:
+            raise SyncFailed(f"could not make '{path}' durable: {error.strerror}", hint="dmesg | tail") from error

@@ -1,0 +1,44 @@
+"""Locks of the kernel (flock), which die with the process that holds them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mvs.backends.failures import storage
+from mvs.errors import StoreBusy
+
+# A save holds the lock for milliseconds; a minute of waiting means a process that hangs.
+PATIENCE = 60.0
+_POLL = 0.002
+
+
+@contextmanager
+def exclusive(path: str, *, patience: float = PATIENCE) -> Iterator[None]:
+    """Hold the lock file at `path`, against every other process and thread.
+
+    Raises:
+        StoreBusy: another holds it longer than `patience` seconds.
+        ReadOnlyStore: the lock file cannot be opened for writing.
+    """
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - 20 ms
+
+    lock = FileLock(path, thread_local=False, poll_interval=_POLL, fallback_to_soft=False)
+    with storage(path):
+        try:
+            lock.acquire(timeout=patience)
+        except Timeout:
+            raise StoreBusy(
+                f"another process has held '{path}' for {patience:.0f} seconds", hint=f"fuser -v {path}"
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_held(path: str) -> bool:
+    """Tell whether some process or thread holds the lock file at `path`."""
+    try:
+        with exclusive(path, patience=0):
+            return False
+    except StoreBusy:
+        return True

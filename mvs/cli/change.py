@@ -1,0 +1,95 @@
+"""Verbs that change what the store holds: save, delete, restore."""
+
+import sys
+from typing import Any
+
+import click
+
+from mvs.cli import render
+from mvs.cli.verb import Verb, complete_spec, json_option, label, meta, pass_repository, read_json
+from mvs.repository import Repository
+
+
+@click.command(cls=Verb)
+@click.argument("path", type=click.Path())
+@click.argument("tag", metavar="NAME[:VERSION]")
+@click.option("-l", "--label", "labels", type=label, metavar="K=V", multiple=True, help="Add a label, to find it by")
+@click.option(
+    "--meta", "metadata", type=meta, metavar="K=V", multiple=True, help="Add metadata; V is JSON if it parses"
+)
+@click.option("--meta-file", type=click.Path(), metavar="FILE.json", help="Add the metadata in a JSON file")
+@click.option("-m", "--message", default="", help="Say what this version is")
+@click.option(
+    "-p", "--parent", "parents", shell_complete=complete_spec, multiple=True, help="A version it was made from"
+)
+@click.option("--move", is_flag=True, help="Move the files into the store instead of copying them")
+@click.option("--if-changed", is_flag=True, help="Save only if the latest version has other files")
+@click.option("--reuse-tag", is_flag=True, help="Take a tag that was deleted, with other content")
+@json_option
+@pass_repository
+def save(
+    repo: Repository,
+    path: str,
+    tag: str,
+    labels: list[tuple[str, str]],
+    metadata: list[tuple[str, Any]],
+    meta_file: str | None,
+    message: str,
+    parents: list[str],
+    move: bool,
+    if_changed: bool,
+    reuse_tag: bool,
+    as_json: bool,
+) -> None:
+    """Save a file or folder as a new version and print its tag"""
+    version = repo.save(
+        path,
+        tag,
+        labels=dict(labels),
+        metadata={**(read_json(meta_file) if meta_file else {}), **dict(metadata)},
+        parents=parents,
+        message=message,
+        move=move,
+        if_changed=if_changed,
+        reuse_tag=reuse_tag,
+    )
+    if as_json:
+        render.as_json(version.to_dict())
+    else:
+        click.echo(str(version.tag))
+
+
+@click.command(cls=Verb)
+@click.argument("specs", metavar="SPEC...", shell_complete=complete_spec, nargs=-1, required=True)
+@click.option("--all", "all_versions", is_flag=True, help="Let a bare name stand for all its versions")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask")
+@json_option
+@pass_repository
+def delete(repo: Repository, specs: list[str], all_versions: bool, yes: bool, as_json: bool) -> None:
+    """Delete versions; `mvs restore` brings them back"""
+    doomed = repo.matching(*specs, all_versions=all_versions)
+    if not yes:
+        for tag in doomed:
+            click.echo(str(tag), err=True)
+        if not sys.stdin.isatty():
+            raise click.UsageError("nobody is there to ask: confirm with -y")
+        click.confirm(f"Delete {len(doomed)} version{'s' if len(doomed) != 1 else ''}?", abort=True, err=True)
+    gone = [str(tag) for tag in repo.delete(*doomed)]
+    if as_json:
+        render.as_json(gone)
+    else:
+        for text in gone:
+            click.echo(text)
+
+
+@click.command(cls=Verb)
+@click.argument("tag")
+@json_option
+@pass_repository
+def restore(repo: Repository, tag: str, as_json: bool) -> None:
+    """Bring a deleted version back"""
+    version = repo.restore(tag)
+    if as_json:
+        render.as_json(version.to_dict())
+    else:
+        click.echo(str(version.tag))

@@ -1,0 +1,63 @@
+"""Verbs that give files back: path, cat, checkout."""
+
+import click
+
+from mvs.cli import render
+from mvs.cli.verb import Verb, complete_spec, json_option, pass_repository
+from mvs.repository import Repository
+
+
+@click.command("path", cls=Verb)
+@click.argument("spec", shell_complete=complete_spec)
+@json_option
+@pass_repository
+def path_(repo: Repository, spec: str, as_json: bool) -> None:
+    """Print a read-only folder with the files of a version"""
+    version = repo.get(spec)
+    if as_json:
+        render.as_json({"tag": str(version.tag), "path": str(version.path)})
+    else:
+        click.echo(str(version.path))
+
+
+@click.command(cls=Verb)
+@click.argument("spec", shell_complete=complete_spec)
+@click.argument("file")
+@pass_repository
+def cat(repo: Repository, spec: str, file: str) -> None:
+    """Write one file of a version to standard output"""
+    out = click.get_binary_stream("stdout")
+    for block in repo.get(spec).blocks(file):
+        out.write(block)
+
+
+@click.command(cls=Verb)
+@click.argument("spec", shell_complete=complete_spec)
+@click.argument("directory", required=False, type=click.Path())
+@click.option("--link", is_flag=True, help="Link the files, read-only, instead of copying them")
+@click.option("--force", is_flag=True, help="Overwrite files that are there")
+@click.option("--include", metavar="GLOB", multiple=True, help="Only files that match")
+@click.option("--exclude", metavar="GLOB", multiple=True, help="No files that match")
+@json_option
+@pass_repository
+def checkout(
+    repo: Repository,
+    spec: str,
+    directory: str | None,
+    link: bool,
+    force: bool,
+    include: list[str],
+    exclude: list[str],
+    as_json: bool,
+) -> None:
+    """Write the files of a version to DIRECTORY and print it
+
+    Without DIRECTORY, to a folder of the model's name.
+    """
+    version = repo.get(spec)
+    dest = version.name.rpartition("/")[2] if directory is None else directory
+    done = repo.checkout(version, dest, include=include, exclude=exclude, link=link, force=force)
+    if as_json:
+        render.as_json({"tag": str(version.tag), "path": str(done)})
+    else:
+        click.echo(str(done))

@@ -1,0 +1,58 @@
+"""Verbs that find versions: list, show, log."""
+
+import click
+
+from mvs.cli import render
+from mvs.cli.main import settings
+from mvs.cli.verb import Verb, complete_spec, json_option, label, pass_repository
+from mvs.repository import Repository
+
+
+@click.command("list", cls=Verb)
+@click.argument("name", required=False, shell_complete=complete_spec)
+@click.option("-l", "--label", "labels", type=label, metavar="K=V", multiple=True, help="Only versions with this label")
+@click.option("-n", "--limit", type=click.IntRange(min=0), help="At most so many")
+@json_option
+@pass_repository
+def list_(repo: Repository, name: str | None, labels: list[tuple[str, str]], limit: int | None, as_json: bool) -> None:
+    """List versions, newest first; NAME may be a glob
+
+    With -q only their tags are printed.
+    """
+    found = repo.list(name, labels=dict(labels), limit=limit)
+    if as_json:
+        render.as_json([version.to_dict(files=False) for version in found])
+    elif settings(click.get_current_context())["quiet"]:
+        for version in found:
+            click.echo(str(version.tag))
+    else:
+        render.versions(found)
+
+
+@click.command(cls=Verb)
+@click.argument("spec", shell_complete=complete_spec)
+@json_option
+@pass_repository
+def show(repo: Repository, spec: str, as_json: bool) -> None:
+    """Show one version: files, sizes, labels, metadata"""
+    version = repo.get(spec)
+    if as_json:
+        render.as_json(version.to_dict())
+    else:
+        render.version(version)
+
+
+@click.command(cls=Verb)
+@click.argument("name", shell_complete=complete_spec)
+@json_option
+@pass_repository
+def log(repo: Repository, name: str, as_json: bool) -> None:
+    """Show what happened to the versions of a name, newest first"""
+    events = repo.log(name)
+    plain = name.partition(":")[0].lower()
+    if as_json:
+        render.as_json([render.event_facts(plain, event) for event in events])
+    else:
+        there = {event.new for event in events if event.event != "delete"}
+        messages = {version.id: version.message for version in (repo.list(plain) if there else [])}
+        render.events(plain, events, messages)

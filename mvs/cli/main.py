@@ -1,0 +1,123 @@
+"""The command `mvs`: which verbs there are, and how errors leave the program."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from mvs._about import __version__
+from mvs.errors import MvsError, StorageFailed
+
+INTERRUPTED = 130
+INTERNAL = 70
+
+# Verb -> module that has it. Nothing but click is imported before a verb is chosen.
+VERBS = {
+    "init": "setup",
+    "save": "change",
+    "list": "find",
+    "show": "find",
+    "path": "files",
+    "cat": "files",
+    "checkout": "files",
+    "delete": "change",
+    "restore": "change",
+    "log": "find",
+    "config": "setup",
+    "completion": "setup",
+}
+ALIASES = {"ls": "list", "rm": "delete"}
+
+
+class Verbs(click.Group):
+    """The verbs, imported when they are asked for, in the order of a working day."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all verbs."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a verb by its name or its short form."""
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in VERBS:
+            return None
+        module = importlib.import_module(f"mvs.cli.{VERBS[name]}")
+        command: click.Command = getattr(module, f"{name}_" if name in ("list", "path") else name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb, and suggest a near one for a slip of the finger."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib  # noqa: PLC0415 - only on the way to an error
+
+            near = difflib.get_close_matches(args[0], [*VERBS, *ALIASES], n=1)
+            if near:
+                raise click.UsageError(f"{error.message} Did you mean '{near[0]}'?", ctx) from error
+            raise
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-C", "directory", metavar="DIR", help="Work as if started in DIR")
+@click.option("-q", "--quiet", is_flag=True, help="No notices, no progress")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error")
+@click.version_option(__version__, prog_name="mvs", message="%(prog)s %(version)s")
+@click.pass_context
+def main(ctx: click.Context, directory: str | None, quiet: bool, debug: bool) -> None:
+    """Git for model artifacts: immutable versions of models, found by name"""
+    ctx.obj = {"directory": directory, "quiet": quiet, "debug": debug}
+
+
+def run(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0, an error's own code, 2 for usage, 130 when interrupted."""
+    debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = main.main(arguments, prog_name="mvs", standalone_mode=False)
+    except MvsError as error:
+        if debug:
+            raise
+        _say(error.message, error.hint)
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt) as error:
+        if isinstance(error, click.Abort) and not isinstance(error.__cause__, KeyboardInterrupt):
+            click.echo("not confirmed; nothing was changed", err=True)
+            code = 1
+        else:
+            click.echo("interrupted; the store is whole", err=True)
+            code = INTERRUPTED
+    except OSError as error:
+        if debug:
+            raise
+        place = f"'{error.filename}': " if error.filename else ""
+        _say(f"{place}{error.strerror or error}", "")
+        code = StorageFailed.exit_code
+    except Exception as error:
+        if debug:
+            raise
+        _say(f"internal error: {type(error).__name__}: {error}", f"mvs --debug {' '.join(sys.argv[1:])}")
+        code = INTERNAL
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(message: str, hint: str) -> None:
+    click.echo(click.style("error: ", fg="red", bold=True) + _printable(message), err=True)
+    if hint:
+        click.echo(f"hint:  {_printable(hint)}", err=True)
+
+
+def _printable(text: str) -> str:
+    # A file name of the user's may hold bytes that no terminal takes.
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def settings(ctx: click.Context) -> dict[str, Any]:
+    """Return what the options before the verb said."""
+    found: dict[str, Any] = ctx.find_root().obj
+    return found

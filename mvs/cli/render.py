@@ -1,0 +1,119 @@
+"""How facts look in a terminal. Nothing is cut or wrapped to a width."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from mvs.format.journal import Event
+from mvs.format.names import Tag
+from mvs.version import Version
+
+_NS = 1_000_000_000
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def as_json(facts: Any) -> None:
+    """Print facts as JSON on standard output."""
+    click.echo(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace"))
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in decimal units."""
+    value = float(count)
+    for unit in _UNITS[:-1]:
+        if value < 1000:
+            return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} {_UNITS[-1]}"
+
+
+def moment(when: datetime) -> str:
+    """Return a time in the user's own time zone."""
+    return f"{when.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows in columns as wide as their widest cell."""
+    lines = [header, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def versions(found: Sequence[Version]) -> None:
+    """Print a list of versions."""
+    if found:
+        table(
+            ("TAG", "ID", "SIZE", "CREATED", "LABELS"),
+            [(str(v.tag), v.id[:12], size(v.size), moment(v.created), pairs(v.labels)) for v in found],
+        )
+
+
+def pairs(labels: Mapping[str, str]) -> str:
+    """Return labels on one line."""
+    return " ".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
+def version(found: Version) -> None:
+    """Print one version."""
+    facts = [
+        ("tag", str(found.tag)),
+        ("id", found.id),
+        ("tree", found.tree),
+        ("created", moment(found.created)),
+        ("size", f"{size(found.size)} in {len(found.files)} file{'s' if len(found.files) != 1 else ''}"),
+        *(("parent", parent) for parent in found.parents),
+        ("labels", pairs(found.labels)),
+        ("message", found.message.replace("\n", "\n          ")),
+    ]
+    for key, value in facts:
+        if value:
+            click.echo(f"{key + ':':<9} {value}")
+    for title, values in (("metadata", found.metadata), ("context", found.context)):
+        if values:
+            click.echo(f"{title}:")
+            for key, value in values.items():
+                click.echo(f"  {key}: {json.dumps(value, ensure_ascii=False)}")
+    click.echo("files:")
+    rows = [(f.blob, size(f.size).rjust(9), f.path + ("*" if f.executable else "")) for f in found.files]
+    for row in rows:
+        click.echo("  " + "  ".join(row))
+
+
+def events(name: str, found: Sequence[Event], messages: Mapping[str, str]) -> None:
+    """Print the history of a name."""
+    rows = []
+    for event in found:
+        id = str(event.new or event.old)
+        rows.append(
+            (
+                moment(_time(event.at)),
+                event.event,
+                str(Tag(name, event.version)),
+                id[:12],
+                event.by,
+                messages.get(id, "").partition("\n")[0],
+            )
+        )
+    table(("WHEN", "EVENT", "TAG", "ID", "BY", "MESSAGE"), rows)
+
+
+def event_facts(name: str, event: Event) -> dict[str, Any]:
+    """Return an event as JSON holds it."""
+    return {
+        "event": event.event,
+        "tag": str(Tag(name, event.version)),
+        "old": str(event.old) if event.old else None,
+        "new": str(event.new) if event.new else None,
+        "tree": str(event.tree) if event.tree else None,
+        "at": _time(event.at).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "by": event.by,
+    }
+
+
+def _time(at: int) -> datetime:
+    seconds, rest = divmod(at, _NS)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)

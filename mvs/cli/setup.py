@@ -1,0 +1,82 @@
+"""Verbs that set things up: init, config, completion."""
+
+import click
+
+from mvs import repository, workspace
+from mvs.cli import render
+from mvs.cli.main import main, settings
+from mvs.cli.verb import Verb, json_option
+from mvs.workspace import SETTINGS, Workspace
+
+
+@click.command(cls=Verb)
+@click.argument("directory", default=".")
+@click.option("--store", metavar="PATH", help="Keep versions in PATH, which repositories may share")
+@json_option
+@click.pass_context
+def init(ctx: click.Context, directory: str, store: str | None, as_json: bool) -> None:
+    """Make DIRECTORY a repository"""
+    import os  # noqa: PLC0415
+
+    base = settings(ctx)["directory"] or "."
+    repo = repository.init(os.path.join(base, directory), store=store)
+    if as_json:
+        render.as_json({"path": str(repo.root), "store": str(repo.store)})
+    else:
+        click.echo(f"{repo.root}")
+
+
+@click.group(short_help="Read and change settings")
+def config() -> None:
+    """Read and change the settings of this repository"""
+
+
+@config.command("get", cls=Verb)
+@click.argument("key")
+@click.pass_context
+def config_get(ctx: click.Context, key: str) -> None:
+    """Print one setting"""
+    click.echo(_text(workspace.setting(_workspace(ctx), key)))
+
+
+@config.command("set", cls=Verb)
+@click.argument("key")
+@click.argument("value")
+@click.pass_context
+def config_set(ctx: click.Context, key: str, value: str) -> None:
+    """Change one setting"""
+    workspace.write_setting(workspace.find(settings(ctx)["directory"]), key, value)
+
+
+@config.command("list", cls=Verb)
+@json_option
+@click.pass_context
+def config_list(ctx: click.Context, as_json: bool) -> None:
+    """Print every setting"""
+    space = _workspace(ctx)
+    values = {key: workspace.setting(space, key) for key in SETTINGS}
+    if as_json:
+        render.as_json(values)
+    else:
+        render.table(
+            ("KEY", "VALUE", "MEANING"), [(key, _text(value), SETTINGS[key][2]) for key, value in values.items()]
+        )
+
+
+@click.command(cls=Verb)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell, to be evaluated by it"""
+    from click.shell_completion import get_completion_class  # noqa: PLC0415
+
+    found = get_completion_class(shell)
+    assert found is not None
+    click.echo(found(main, {}, "mvs", "_MVS_COMPLETE").source())
+
+
+def _workspace(ctx: click.Context) -> Workspace:
+    return Workspace.read(workspace.find(settings(ctx)["directory"]))
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

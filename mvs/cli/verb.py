@@ -1,0 +1,99 @@
+"""What all verbs share: common options, types of arguments, the repository."""
+
+import functools
+import json
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from mvs import repository
+from mvs.cli.bar import Bar
+from mvs.cli.main import settings
+from mvs.errors import InvalidMetadata, MvsError
+from mvs.repository import Repository
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Options = ParamSpec("Options")
+
+
+class Verb(click.Command):
+    """A command that also takes `-q` and `--debug` behind its name."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for names, text in ((["-q", "--quiet"], "No notices, no progress"), (["--debug"], "Show tracebacks")):
+            self.params.append(click.Option(names, is_flag=True, expose_value=False, callback=_remember, help=text))
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and param.name:
+        settings(ctx)[param.name] = True
+
+
+def pass_repository(function: Callable[Concatenate[Repository, Options], None]) -> Callable[..., None]:
+    """Open the repository of the working directory and pass it as the first argument."""
+
+    @functools.wraps(function)
+    def opened(*args: Options.args, **kwargs: Options.kwargs) -> None:
+        function(open_repository(click.get_current_context()), *args, **kwargs)
+
+    return opened
+
+
+def open_repository(ctx: click.Context) -> Repository:
+    """Open the repository that the options before the verb choose."""
+    chosen = settings(ctx)
+    return repository.open_with(chosen["directory"], Bar(quiet=chosen["quiet"]))
+
+
+def json_option(function: Function) -> Function:
+    """Add `--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON")(function)
+
+
+def complete_spec(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return what the shell offers for a spec: names, and the versions of a name once it is written."""
+    try:
+        repo = repository.open_with((ctx.find_root().params or {}).get("directory"), Bar(quiet=True))
+        name, colon, _ = incomplete.partition(":")
+        tags = [str(version.tag) for version in repo.list(name if colon else None)]
+    except MvsError:
+        return []
+    words = tags if colon else dict.fromkeys(tag.partition(":")[0] for tag in tags)
+    return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+
+
+def label(text: str) -> tuple[str, str]:
+    """Return key and value of `KEY=VALUE`."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise click.BadParameter(f"'{text}' is not KEY=VALUE")
+    return key, value
+
+
+def meta(text: str) -> tuple[str, Any]:
+    """Return key and value of `KEY=VALUE`, the value as JSON where it parses, else a string."""
+    key, value = label(text)
+    try:
+        return key, json.loads(value)
+    except (ValueError, RecursionError):
+        return key, value
+
+
+def read_json(path: str) -> dict[str, Any]:
+    """Return the JSON object in a file.
+
+    Raises:
+        InvalidMetadata: the file cannot be read, or holds anything else.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InvalidMetadata(f"cannot read JSON from '{path}': {reason}") from error
+    if not isinstance(found, dict):
+        raise InvalidMetadata(f"'{path}' holds no JSON object")
+    return found

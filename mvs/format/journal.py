@@ -1,0 +1,84 @@
+"""Journal lines: what happened to a ref, each line with its own checksum."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from blake3 import blake3
+
+from mvs.format.ids import ObjectId
+
+MAGIC = b"mvs-journal 1\n"
+_CHECK = 16
+
+EventName = Literal["save", "delete", "restore"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change of the ref of one version. Times are in nanoseconds since the epoch, UTC."""
+
+    event: EventName
+    version: str
+    old: ObjectId | None
+    new: ObjectId | None
+    tree: ObjectId | None
+    created: int
+    at: int
+    by: str
+    reuse: bool = False
+
+    def encode(self) -> bytes:
+        """Return the line of this event."""
+        fields: dict[str, Any] = {
+            "at": self.at,
+            "by": self.by,
+            "created": self.created,
+            "event": self.event,
+            "new": str(self.new) if self.new else None,
+            "old": str(self.old) if self.old else None,
+            "tree": str(self.tree) if self.tree else None,
+            "version": self.version,
+        }
+        if self.reuse:
+            fields["reuse"] = True
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        payload = text.encode("utf-8", "replace")
+        return _checksum(payload) + b" " + payload + b"\n"
+
+    @classmethod
+    def decode(cls, line: bytes) -> "Event | None":
+        """Return the event of a line without its newline; None where the line is damaged or of a later release."""
+        check, _, payload = line.partition(b" ")
+        if len(check) != _CHECK or check != _checksum(payload):
+            return None
+        try:
+            fields = json.loads(payload)
+            if fields["event"] not in ("save", "delete", "restore"):
+                return None
+            return cls(
+                event=fields["event"],
+                version=str(fields["version"]),
+                old=_id(fields["old"]),
+                new=_id(fields["new"]),
+                tree=_id(fields["tree"]),
+                created=int(fields["created"]),
+                at=int(fields["at"]),
+                by=str(fields["by"]),
+                reuse=bool(fields.get("reuse", False)),
+            )
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+def needle(version: str) -> bytes:
+    """Return bytes that every line about `version` holds."""
+    return f'"version":"{version}"}}\n'.encode()
+
+
+def _id(text: str | None) -> ObjectId | None:
+    return None if text is None else ObjectId.from_hex(text)
+
+
+def _checksum(payload: bytes) -> bytes:
+    return blake3(payload).hexdigest()[:_CHECK].encode()

@@ -1,0 +1,56 @@
+"""The places of a store and the line that says which format they are in."""
+
+from mvs.errors import NotARepository, UnsupportedFormat
+from mvs.format.ids import ObjectId
+
+FORMAT_FILE = "format"
+FORMAT_LINE = "mvs-store 1"
+LOCK = "lock"
+OBJECTS = "objects"
+TAGS = "refs/tags"
+ALIASES = "refs/aliases"
+JOURNAL = "journal"
+STAGING = "staging"
+RESCUED = "rescued"
+CACHE = "cache"
+EVENTS = "@events"
+
+# This release knows none; docs/format.md says what each would mean.
+READ_FEATURES: frozenset[str] = frozenset()
+WRITE_FEATURES: frozenset[str] = frozenset()
+
+
+def new_format() -> bytes:
+    """Return the bytes of the `format` file of a new store."""
+    return f"{FORMAT_LINE}\n".encode()
+
+
+def check_format(data: bytes, *, place: str) -> str | None:
+    """Check that this release can read the store; return the feature that forbids writing, if any.
+
+    Raises:
+        NotARepository: `data` is not the `format` file of a store.
+        UnsupportedFormat: a later release wrote it.
+    """
+    lines = data.decode("utf-8", "replace").split("\n")
+    if lines[0] != FORMAT_LINE:
+        if lines[0].startswith("mvs-store "):
+            raise UnsupportedFormat(f"the store '{place}' has format '{lines[0]}'; this release knows '{FORMAT_LINE}'")
+        raise NotARepository(f"'{place}' is not a store: its '{FORMAT_FILE}' file is damaged or not ours")
+    unwritable = None
+    for line in filter(None, lines[1:]):
+        need, _, feature = line.partition(" ")
+        if need == "needs-write":
+            if feature not in WRITE_FEATURES:
+                unwritable = unwritable or feature
+        elif need != "needs-read" or feature not in READ_FEATURES:
+            raise UnsupportedFormat(
+                f"the store '{place}' needs the feature '{feature or line}', unknown to this release"
+            )
+    return unwritable
+
+
+def object_path(id: ObjectId) -> str:
+    """Return where a loose object lies, relative to the store."""
+    text = str(id)
+    return f"{OBJECTS}/{text[:2]}/{text[2:]}"

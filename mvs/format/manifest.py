@@ -1,0 +1,168 @@
+"""Manifests: the object that describes one version."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mvs.errors import CorruptManifest, InvalidMetadata, InvalidPath, InvalidTag, UnsupportedFormat
+from mvs.format import canonical
+from mvs.format.ids import ObjectId
+from mvs.format.names import Tag, parse_name, parse_version
+from mvs.format.paths import check_paths
+from mvs.format.values import labels_of
+
+MAGIC = b"mvs-manifest 1\n"
+_FAMILY = b"mvs-manifest "
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file of a version: where it goes, its size in bytes, and the id of its content."""
+
+    path: str
+    size: int
+    blob: ObjectId
+    executable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The content of a version: its files and the folders that hold nothing, each sorted by path."""
+
+    files: tuple[FileEntry, ...]
+    dirs: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, files: "list[FileEntry]", dirs: "list[str]") -> "Tree":
+        """Return the tree of these files and empty folders, in any order.
+
+        Raises:
+            InvalidPath: the paths cannot stand together in a version.
+        """
+        check_paths((entry.path for entry in files), dirs)
+        return cls(tuple(sorted(files, key=lambda entry: entry.path)), tuple(sorted(dirs)))
+
+    @property
+    def id(self) -> ObjectId:
+        """The id of the content: equal files, equal id."""
+        return ObjectId.of(canonical.encode(self.encoded()))
+
+    def encoded(self) -> dict[str, Any]:
+        """Return the keys of the manifest that hold the tree."""
+        return {
+            "dirs": list(self.dirs),
+            "files": [
+                {"blob": f.blob.raw, "executable": f.executable, "path": f.path, "size": f.size} for f in self.files
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One version, whole. `created` is in nanoseconds since the epoch, UTC."""
+
+    tag: Tag
+    created: int
+    tree: Tree
+    tree_id: ObjectId
+    labels: Mapping[str, str]
+    metadata: Mapping[str, Any]
+    context: Mapping[str, Any]
+    parents: tuple[ObjectId, ...]
+    message: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of a later release, kept so that encoding gives the same bytes."""
+
+    def encode(self) -> bytes:
+        """Return the bytes of the manifest object."""
+        return MAGIC + canonical.encode(
+            {
+                **self.extra,
+                **self.tree.encoded(),
+                "context": dict(self.context),
+                "created": self.created,
+                "labels": dict(self.labels),
+                "message": self.message,
+                "metadata": dict(self.metadata),
+                "name": self.tag.name,
+                "parents": [parent.raw for parent in self.parents],
+                "tree": self.tree_id.raw,
+                "version": self.tag.version,
+            }
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Manifest":
+        """Return the manifest whose bytes are `data`, having checked everything the format demands.
+
+        Raises:
+            CorruptManifest: it is not a manifest in canonical form.
+            UnsupportedFormat: it was written by a later release.
+        """
+        if not data.startswith(MAGIC):
+            if data.startswith(_FAMILY):
+                line = data.partition(b"\n")[0][:40].decode(errors="replace")
+                raise UnsupportedFormat(f"this release does not know the format '{line}'")
+            raise CorruptManifest("not a manifest")
+        try:
+            fields = canonical.decode(data[len(MAGIC) :])
+            if type(fields) is not dict:
+                raise ValueError("not a map")
+            return cls._from(fields)
+        except (ValueError, InvalidPath) as error:
+            raise CorruptManifest(f"damaged manifest: {error}") from error
+
+    @classmethod
+    def _from(cls, fields: dict[str, Any]) -> "Manifest":
+        name, version = _take(fields, "name", str), _take(fields, "version", str)
+        if parse_name(name) != name or parse_version(version) != version:
+            raise InvalidTag(f"tag '{name}:{version}' is not in lower case")
+        dirs = _take(fields, "dirs", list)
+        raw_files = _take(fields, "files", list)
+        if not all(type(path) is str for path in dirs):
+            raise ValueError("a folder's path is not a string")
+        tree = Tree.of([_file(item) for item in raw_files], dirs)
+        if [f.path for f in tree.files] != [item["path"] for item in raw_files] or list(tree.dirs) != dirs:
+            raise ValueError("files are not sorted")
+        tree_id = ObjectId(_digest(_take(fields, "tree", bytes)))
+        if tree.id != tree_id:
+            raise ValueError("the tree id does not fit the files")
+        created = _take(fields, "created", int)
+        if created < 0:
+            raise ValueError("created before 1970")
+        labels = _take(fields, "labels", dict)
+        if not all(type(value) is str for value in labels.values()):
+            raise InvalidMetadata("a label is not a string")
+        return cls(
+            tag=Tag(name, version),
+            created=created,
+            tree=tree,
+            tree_id=tree_id,
+            labels=labels_of(labels),
+            metadata=_take(fields, "metadata", dict),
+            context=_take(fields, "context", dict),
+            parents=tuple(ObjectId(_digest(item)) for item in _take(fields, "parents", list)),
+            message=_take(fields, "message", str),
+            extra=fields,
+        )
+
+
+def _take(fields: dict[str, Any], key: str, kind: type) -> Any:
+    if type(fields.get(key)) is not kind:
+        raise ValueError(f"'{key}' is missing or not of type {kind.__name__}")
+    return fields.pop(key)
+
+
+def _digest(value: Any) -> bytes:
+    if type(value) is not bytes or len(value) != 32:
+        raise ValueError("an id is not 32 bytes")
+    return value
+
+
+def _file(item: Any) -> FileEntry:
+    if type(item) is not dict or set(item) != {"blob", "executable", "path", "size"}:
+        raise ValueError("a file does not have exactly blob, executable, path and size")
+    path, size, executable = item["path"], item["size"], item["executable"]
+    if type(path) is not str or type(size) is not int or size < 0 or type(executable) is not bool:
+        raise ValueError("a file's path, size or executable is of another type")
+    return FileEntry(path, size, ObjectId(_digest(item["blob"])), executable)

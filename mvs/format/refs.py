@@ -1,0 +1,49 @@
+"""Refs: the line that says which manifest a tag is."""
+
+import re
+from dataclasses import dataclass
+
+from mvs.errors import CorruptRef, InvalidTag, UnsupportedFormat
+from mvs.format.ids import ObjectId
+from mvs.format.names import Tag
+
+MAGIC = "mvs-ref 1"
+# The longest tag, id and number that fit a line, and some room: anything longer is no ref.
+MAX_BYTES = 1024
+
+_LINE = re.compile(rf"{MAGIC} ([^ \n]+) ([0-9a-f]{{64}}) (0|[1-9][0-9]{{0,19}})\n\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """One version as its ref tells it: tag, manifest id, and `created` in nanoseconds."""
+
+    tag: Tag
+    id: ObjectId
+    created: int
+
+    def encode(self) -> bytes:
+        """Return the bytes of the ref file."""
+        return f"{MAGIC} {self.tag} {self.id} {self.created}\n".encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Ref":
+        """Return the ref whose bytes are `data`.
+
+        Raises:
+            CorruptRef: it is not a ref.
+            UnsupportedFormat: it was written by a later release.
+        """
+        text = data.decode("utf-8", "replace")
+        match = _LINE.match(text)
+        if match is None:
+            if text.startswith("mvs-ref ") and not text.startswith(MAGIC + " "):
+                raise UnsupportedFormat(f"this release does not know the format '{text[:12].strip()}'")
+            raise CorruptRef("not a ref")
+        try:
+            tag = Tag.parse(match[1])
+        except InvalidTag as error:
+            raise CorruptRef(f"not a ref: {error}") from error
+        if str(tag) != match[1]:
+            raise CorruptRef("not a ref: tag in upper case")
+        return cls(tag, ObjectId.from_hex(match[2]), int(match[3]))

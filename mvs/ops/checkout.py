@@ -1,0 +1,213 @@
+"""Checking out: the files of a version, verified, where the user wants them.
+
+A destination appears whole or not at all. Where one is there already, nothing of the
+user's is overwritten unless that is forced, and what is not in the version is never touched.
+"""
+
+import fnmatch
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mvs.backends.failures import storage
+from mvs.errors import CorruptObject, DestinationExists, FileNotInVersion, ForbiddenPlace
+from mvs.format.manifest import FileEntry
+from mvs.format.names import Tag
+from mvs.ops.query import Stored
+from mvs.ops.walk import contains
+from mvs.parallel import Advance, each
+from mvs.progress import Progress
+from mvs.store.hashing import copy_open, hash_open
+from mvs.store.store import Store
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutPlan:
+    """What a checkout would do; nothing is written until `run`."""
+
+    tag: Tag
+    dest: str
+    files: tuple[FileEntry, ...]
+    dirs: tuple[str, ...]
+    replaces: tuple[str, ...]
+    """Paths that are there with other content and would be overwritten."""
+    present: frozenset[str]
+    """Paths that are there with the same content already."""
+
+
+def plan(store: Store, stored: Stored, dest: str, *, include: Iterable[str], exclude: Iterable[str]) -> CheckoutPlan:
+    """Find out what checking out a version to `dest` means; only reads.
+
+    Raises:
+        FileNotInVersion: the globs leave no file.
+        ForbiddenPlace: `dest` is the store, or lies in it.
+        DestinationExists: a file or a link stands where a folder must be, or the reverse.
+    """
+    if not dest:
+        raise FileNotInVersion("the destination is empty", hint=f"mvs checkout {stored.ref.tag} DIR")
+    tree = stored.manifest.tree
+    files = _chosen(tree.files, list(include), list(exclude), stored.ref.tag)
+    _check_place(str(store.root), dest, files)
+    dirs = tree.dirs if len(files) == len(tree.files) else ()
+    replaces: list[str] = []
+    present: set[str] = set()
+    if os.path.lexists(dest):
+        if not os.path.isdir(dest):
+            raise DestinationExists(f"'{dest}' is a file", hint=f"mvs checkout {stored.ref.tag} {dest}.d")
+        for entry in files:
+            place = _place(dest, entry.path)
+            if os.path.lexists(place):
+                (present.add if _is_same(place, entry) else replaces.append)(entry.path)
+    return CheckoutPlan(stored.ref.tag, dest, files, dirs, tuple(replaces), frozenset(present))
+
+
+def run(store: Store, plan: CheckoutPlan, *, link: bool, force: bool, progress: Progress) -> Path:
+    """Check out what was planned and return the destination.
+
+    Raises:
+        DestinationExists: without `force`, the destination holds other files.
+        CorruptObject, MissingObject: the store's bytes are damaged; the destination is as before.
+    """
+    # A folder that is there, empty or not, is filled and not replaced: it may be
+    # somebody's working directory.
+    fresh = not os.path.lexists(plan.dest)
+    if not fresh and not force and os.listdir(plan.dest):
+        _check_unforced(plan)
+    todo = [entry for entry in plan.files if entry.path not in plan.present]
+    parent = os.path.dirname(os.path.abspath(plan.dest)) if fresh else plan.dest
+    os.makedirs(parent, exist_ok=True)
+    building = os.path.join(parent, f".mvs-checkout-{secrets.token_hex(8)}")
+    with storage(parent):
+        try:
+            os.mkdir(building)
+            _fill(store, building, plan, todo, link=link, progress=progress)
+            if fresh:
+                os.rename(building, plan.dest)
+            else:
+                _merge(building, plan.dest, plan, todo)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    return Path(plan.dest)
+
+
+def _check_place(store: str, dest: str, files: tuple[FileEntry, ...]) -> None:
+    if contains(store, dest):
+        raise ForbiddenPlace(f"'{dest}' lies in the store, where nothing is checked out")
+    if contains(dest, store):
+        inner = os.path.relpath(os.path.realpath(store), os.path.realpath(dest)).casefold()
+        for entry in files:
+            if f"{entry.path.casefold()}/".startswith(f"{inner}/"):
+                raise ForbiddenPlace(f"file '{entry.path}' would be written into the store '{store}'")
+
+
+def _check_unforced(plan: CheckoutPlan) -> None:
+    if plan.replaces:
+        shown = ", ".join(f"'{path}'" for path in plan.replaces[:_SHOWN])
+        more = f" and {len(plan.replaces) - _SHOWN} more" if len(plan.replaces) > _SHOWN else ""
+        raise DestinationExists(
+            f"'{plan.dest}' has other content in {shown}{more}",
+            hint=f"mvs checkout {plan.tag} {plan.dest} --force",
+        )
+    if len(plan.present) < len(plan.files):
+        raise DestinationExists(
+            f"'{plan.dest}' exists and is not empty", hint=f"mvs checkout {plan.tag} {plan.dest} --force"
+        )
+
+
+def _fill(
+    store: Store, building: str, plan: CheckoutPlan, todo: list[FileEntry], *, link: bool, progress: Progress
+) -> None:
+    for path in sorted({os.path.dirname(entry.path) for entry in plan.files} | set(plan.dirs)):
+        os.makedirs(os.path.join(building, path), exist_ok=True)
+    copies = [entry for entry in todo if not (link and _link(store, entry, os.path.join(building, entry.path)))]
+
+    def work(entry: FileEntry, advance: Advance) -> None:
+        _copy(store, entry, os.path.join(building, entry.path), plan.tag, advance)
+
+    if copies:
+        if link:
+            progress.notice(f"{len(copies)} of {len(todo)} files had to be copied, not linked")
+        copies.sort(key=lambda entry: -entry.size)
+        each(work, copies, label="checking out", total=sum(entry.size for entry in copies), progress=progress)
+
+
+def _link(store: Store, entry: FileEntry, target: str) -> bool:
+    if entry.executable:
+        return False
+    try:
+        os.link(store.objects.path(entry.blob), target)
+    except OSError:
+        return False
+    return True
+
+
+def _copy(store: Store, entry: FileEntry, target: str, tag: Tag, advance: Advance) -> None:
+    with store.objects.open(entry.blob) as source, open(target, "xb+", buffering=0) as copy:
+        id, size = copy_open(source.fileno(), copy.fileno(), advance)
+        if (id, size) != (entry.blob, entry.size):
+            raise CorruptObject(
+                f"file '{entry.path}' of '{tag}' is damaged in the store: "
+                f"object {entry.blob} does not hold the bytes it is named after",
+                hint=f"mvs log {tag.name}",
+            )
+        if entry.executable:
+            os.fchmod(copy.fileno(), os.fstat(copy.fileno()).st_mode | 0o111 & ~_umask())
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _merge(building: str, dest: str, plan: CheckoutPlan, todo: list[FileEntry]) -> None:
+    for path in plan.dirs:
+        os.makedirs(_place(dest, path), exist_ok=True)
+    for entry in todo:
+        place = _place(dest, entry.path)
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        os.replace(os.path.join(building, entry.path), place)
+
+
+def _place(dest: str, path: str) -> str:
+    """Return where a path lies in a destination, having checked that no link or file is in its way."""
+    place = dest
+    for part in path.split("/")[:-1]:
+        place = os.path.join(place, part)
+        if os.path.lexists(place) and not stat.S_ISDIR(os.lstat(place).st_mode):
+            raise DestinationExists(f"'{place}' is no folder, and the version needs one there", hint=f"ls -l {place}")
+    place = os.path.join(dest, path)
+    if os.path.lexists(place) and stat.S_ISDIR(os.lstat(place).st_mode):
+        raise DestinationExists(f"'{place}' is a folder, and the version has a file there", hint=f"ls -l {place}")
+    return place
+
+
+def _is_same(place: str, entry: FileEntry) -> bool:
+    found = os.lstat(place)
+    if not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
+        return False
+    if bool(found.st_mode & 0o100) != entry.executable:
+        return False
+    with open(place, "rb", buffering=0) as file:
+        return hash_open(file.fileno(), lambda _: None, wide=True)[0] == entry.blob
+
+
+def _chosen(files: tuple[FileEntry, ...], include: list[str], exclude: list[str], tag: Tag) -> tuple[FileEntry, ...]:
+    wanted = [re.compile(fnmatch.translate(glob)).match for glob in include]
+    unwanted = [re.compile(fnmatch.translate(glob)).match for glob in exclude]
+    chosen = tuple(
+        entry
+        for entry in files
+        if (not wanted or any(match(entry.path) for match in wanted))
+        and not any(match(entry.path) for match in unwanted)
+    )
+    if not chosen:
+        raise FileNotInVersion(f"no file of '{tag}' matches", hint=f"mvs show {tag}")
+    return chosen

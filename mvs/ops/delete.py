@@ -1,0 +1,111 @@
+"""Deleting tags, and taking that back.
+
+The journal is written first: whatever happens then, the tag can be restored.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from mvs.errors import Corrupt, MissingObject, NeedsAll, TagExists, UnsupportedFormat, VersionNotFound
+from mvs.format.ids import ObjectId
+from mvs.format.journal import Event
+from mvs.format.manifest import Manifest
+from mvs.format.names import Spec, Tag
+from mvs.format.refs import Ref
+from mvs.ops.query import Stored, resolve
+from mvs.store.store import Store
+
+
+def plan(store: Store, specs: Iterable[Spec], *, all_versions: bool) -> list[Ref]:
+    """Return the refs that would be deleted, each once, in the order asked for.
+
+    Raises:
+        NeedsAll: a bare name without `all_versions`.
+        NotFound: a spec stands for nothing; then nothing is to be deleted.
+    """
+    doomed: dict[Tag, Ref] = {}
+    for spec in specs:
+        for ref in _chosen(store, spec, all_versions=all_versions):
+            doomed[ref.tag] = ref
+    return list(doomed.values())
+
+
+def delete(store: Store, doomed: list[Ref], *, now: Callable[[], int], by: str) -> list[Ref]:
+    """Delete the tags of these refs and return those that were there to be deleted.
+
+    A tag that came to mean something else since it was planned is left alone.
+    """
+    by_name: dict[str, list[Ref]] = defaultdict(list)
+    for ref in doomed:
+        by_name[ref.tag.name].append(ref)
+    gone: set[Tag] = set()
+    for name, refs in by_name.items():
+        # Outside the lock: it costs a read of each manifest, and those never change.
+        trees = {ref.tag: _tree_of(store, ref) for ref in refs}
+        with store.exclusive():
+            there = [ref for ref in refs if store.refs.read(ref.tag) == ref]
+            at = store.next_time(name, now())
+            store.journal.append(
+                name,
+                [
+                    Event("delete", r.tag.version, r.id, None, trees[r.tag], r.created, at + i, by)
+                    for i, r in enumerate(there)
+                ],
+            )
+            if there:
+                store.refs.remove(there)
+        gone.update(ref.tag for ref in there)
+    return [ref for ref in doomed if ref.tag in gone]
+
+
+def restore(store: Store, tag: Tag, *, now: Callable[[], int], by: str) -> Stored:
+    """Give a deleted tag back what it meant, and return that version.
+
+    Raises:
+        VersionNotFound: the tag was never deleted.
+        TagExists: the tag is there.
+        MissingObject: some of its files are no longer in the store.
+    """
+    with store.exclusive():
+        if store.refs.exists(tag):
+            raise TagExists(f"tag '{tag}' exists; there is nothing to restore", hint=f"mvs show {tag}")
+        event = store.journal.last_deletion(tag.name, tag.version)
+        if event is None or event.old is None:
+            raise VersionNotFound(f"tag '{tag}' was never deleted", hint=f"mvs log {tag.name}")
+        ref = Ref(tag, event.old, event.created)
+        manifest = store.manifest(ref)
+        _check_whole(store, manifest)
+        at = store.next_time(tag.name, now())
+        back = Event("restore", tag.version, None, ref.id, event.tree, ref.created, at, by)
+        store.journal.append(tag.name, [back])
+        store.refs.prepare(ref).commit()
+    return Stored(ref, manifest)
+
+
+def _chosen(store: Store, spec: Spec, *, all_versions: bool) -> list[Ref]:
+    if not spec.bare:
+        return [resolve(store, spec)]
+    resolve(store, spec)
+    if not all_versions:
+        raise NeedsAll(
+            f"'{spec}' names a model, not a version; deleting all its versions must be asked for",
+            hint=f"mvs delete {spec} --all",
+        )
+    return store.refs.of_name(spec.name)
+
+
+def _tree_of(store: Store, ref: Ref) -> ObjectId | None:
+    try:
+        return store.manifest(ref).tree_id
+    except (Corrupt, UnsupportedFormat):
+        # What is damaged may be deleted; what it held is then not known.
+        return None
+
+
+def _check_whole(store: Store, manifest: Manifest) -> None:
+    for entry in manifest.tree.files:
+        if not store.objects.has(entry.blob, entry.size):
+            raise MissingObject(
+                f"'{manifest.tag}' cannot be restored: the content of '{entry.path}' is no longer in the store",
+                hint=f"mvs log {manifest.tag.name}",
+            )

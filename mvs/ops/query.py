@@ -1,0 +1,176 @@
+"""Finding versions: what a spec stands for, and lists."""
+
+import fnmatch
+import heapq
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from mvs.errors import AliasNotFound, AmbiguousSpec, Corrupt, NameNotFound, NotFound, UnsupportedFormat, VersionNotFound
+from mvs.format.manifest import Manifest
+from mvs.format.names import Spec, Tag, parse_name
+from mvs.format.refs import Ref
+from mvs.store.store import Store
+
+# As many as fit a message; `mvs list` shows the rest.
+_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One version as it is stored: its ref and its manifest."""
+
+    ref: Ref
+    manifest: Manifest
+
+
+def resolve(store: Store, spec: Spec) -> Ref:
+    """Return the ref of the one version a spec stands for.
+
+    Raises:
+        NameNotFound, VersionNotFound, AliasNotFound: there is none.
+        AmbiguousSpec: there are several.
+        CorruptRef: its ref is damaged.
+    """
+    if spec.kind == "version":
+        ref = store.refs.read(Tag(spec.name, spec.value))
+    elif spec.kind == "latest":
+        ref = _latest(store, spec)
+    elif spec.kind == "alias":
+        ref = _alias(store, spec)
+    else:
+        ref = _only(store, spec)
+    if ref is None:
+        raise _not_found(store, spec)
+    return ref
+
+
+def load(store: Store, spec: Spec) -> Stored:
+    """Return the version a spec stands for, its manifest verified.
+
+    Raises:
+        NotFound: none, or several, answer to it.
+        Corrupt: it is damaged.
+    """
+    for attempt in (1, 2):
+        ref = resolve(store, spec)
+        try:
+            return Stored(ref, store.manifest(ref))
+        except Corrupt:
+            # Deleted and collected between the two reads: then the ref is gone as well.
+            if attempt == 2 or store.refs.read(ref.tag) == ref:
+                raise
+    raise AssertionError("unreachable")
+
+
+def listing(
+    store: Store,
+    pattern: str | None,
+    labels: Mapping[str, str],
+    limit: int | None,
+    damaged: Callable[[str], None],
+) -> Iterator[Stored]:
+    """Yield versions, most recently saved first: of all names, of one, or of those that match a glob.
+
+    A version that cannot be read is told to `damaged` and left out.
+
+    Raises:
+        NameNotFound: `pattern` is a name, not a glob, and has no version.
+    """
+    refs = _refs(store, _names(store, pattern), damaged)
+    if limit is not None and not labels:
+        refs = iter(heapq.nlargest(max(limit, 0), refs, key=_age))
+    else:
+        refs = iter(sorted(refs, key=_age, reverse=True))
+    count = 0
+    for ref in refs:
+        if limit is not None and count >= limit:
+            return
+        try:
+            manifest = store.manifest(ref)
+        except (Corrupt, UnsupportedFormat) as error:
+            # A version deleted since it was listed is no damage.
+            if store.refs.exists(ref.tag):
+                damaged(error.message)
+            continue
+        if all(manifest.labels.get(key) == value for key, value in labels.items()):
+            count += 1
+            yield Stored(ref, manifest)
+
+
+def is_glob(pattern: str) -> bool:
+    """Tell whether a name to list is a pattern."""
+    return any(character in pattern for character in "*?[")
+
+
+def _age(ref: Ref) -> tuple[int, Tag]:
+    return ref.created, ref.tag
+
+
+def _names(store: Store, pattern: str | None) -> list[str]:
+    if pattern is None:
+        return store.refs.names()
+    if is_glob(pattern):
+        matches = re.compile(fnmatch.translate(pattern.lower())).match
+        return [name for name in store.refs.names() if matches(name)]
+    name = parse_name(pattern)
+    if next(store.refs.versions(name), None) is None:
+        raise _no_name(store, name)
+    return [name]
+
+
+def _refs(store: Store, names: list[str], damaged: Callable[[str], None]) -> Iterator[Ref]:
+    for name in names:
+        for version in store.refs.versions(name):
+            try:
+                ref = store.refs.read(Tag(name, version))
+            except (Corrupt, UnsupportedFormat) as error:
+                damaged(f"version '{name}:{version}': {error.message}")
+                continue
+            if ref is not None:
+                yield ref
+
+
+def _latest(store: Store, spec: Spec) -> Ref | None:
+    if not spec.back:
+        return store.refs.latest(spec.name)
+    refs = store.refs.of_name(spec.name)
+    return refs[spec.back] if spec.back < len(refs) else None
+
+
+def _alias(store: Store, spec: Spec) -> Ref | None:
+    pointed = store.refs.alias(spec.name, spec.value)
+    if pointed is None:
+        raise AliasNotFound(f"no alias '{spec}'", hint=f"mvs log {spec.name}")
+    ref = store.refs.read(pointed.tag)
+    if ref is None or ref.id != pointed.id:
+        raise VersionNotFound(
+            f"the alias '{spec}' points at '{pointed.tag}', which was deleted", hint=f"mvs restore {pointed.tag}"
+        )
+    return ref
+
+
+def _only(store: Store, spec: Spec) -> Ref | None:
+    if spec.kind == "prefix":
+        versions = [version for version in store.refs.versions(spec.name) if version.startswith(spec.value)]
+        found = [ref for version in versions if (ref := store.refs.read(Tag(spec.name, version)))]
+    else:
+        found = [ref for ref in store.refs.of_name(spec.name) if str(ref.id).startswith(spec.value)]
+    if len(found) > 1:
+        tags = [f"'{ref.tag}'" for ref in sorted(found, key=_age, reverse=True)]
+        more = f" and {len(tags) - _SHOWN} more" if len(tags) > _SHOWN else ""
+        raise AmbiguousSpec(f"'{spec}' may be {', '.join(tags[:_SHOWN])}{more}", hint=f"mvs list {spec.name}")
+    return found[0] if found else None
+
+
+def _not_found(store: Store, spec: Spec) -> NotFound:
+    if next(store.refs.versions(spec.name), None) is None:
+        return _no_name(store, spec.name)
+    return VersionNotFound(f"no version '{spec}'", hint=f"mvs list {spec.name}")
+
+
+def _no_name(store: Store, name: str) -> NameNotFound:
+    import difflib  # noqa: PLC0415 - only on the way to an error
+
+    near = difflib.get_close_matches(name, store.refs.names(), n=1)
+    return NameNotFound(f"no model '{name}'", hint=f"mvs list {near[0]}" if near else "mvs list")

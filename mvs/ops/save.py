@@ -1,0 +1,285 @@
+"""Saving a folder as a new version.
+
+Files are staged and fsynced first. Then, under the store's lock: objects, manifest,
+journal, `latest`, ref. Cut off anywhere, what is left is rubbish for a cleanup and never
+a ref to something unfinished.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from mvs.errors import Corrupt, TagExists, TagTaken
+from mvs.format.ids import ObjectId
+from mvs.format.journal import Event
+from mvs.format.manifest import FileEntry, Manifest, Tree
+from mvs.format.names import Tag
+from mvs.format.refs import Ref
+from mvs.ops.query import Stored
+from mvs.ops.walk import Folder, Found
+from mvs.parallel import Advance, cores, each
+from mvs.progress import Progress
+from mvs.store.probes import MIN_SIZE
+from mvs.store.staging import Session, Staged
+from mvs.store.store import Store
+
+# How the bytes come into staging: copied; linked, and the source removed once all is
+# published; or there already, because a draft wrote them into its session.
+Take = Literal["copy", "move", "adopt"]
+
+_HEX = 6
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is to be saved besides the files. A `version` of None is generated."""
+
+    name: str
+    version: str | None
+    labels: Mapping[str, str]
+    metadata: Mapping[str, Any]
+    context: Mapping[str, Any]
+    parents: tuple[ObjectId, ...]
+    message: str
+    if_changed: bool = False
+    reuse_tag: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The version that now has the tag; `new` is false where it was there already with the same content."""
+
+    stored: Stored
+    new: bool
+
+
+class _Vanished(Exception):
+    """An object that the store had was taken out before the save could name it."""
+
+
+def check_free(store: Store, name: str, version: str | None) -> None:
+    """Refuse a tag that exists, before anything is spent on it.
+
+    Raises:
+        TagExists: a version has this tag.
+    """
+    if version is not None and store.refs.exists(Tag(name, version)):
+        raise _exists(Tag(name, version))
+
+
+def save(
+    store: Store,
+    request: Request,
+    folder: Folder,
+    take: Take,
+    session: Session,
+    *,
+    now: Callable[[], int],
+    by: str,
+    progress: Progress,
+) -> Saved:
+    """Save the files of a folder as a new version.
+
+    Raises:
+        TagExists: the tag is taken by other content.
+        SourceChanged: a file changed meanwhile.
+        StorageFailed: the disk is full, read-only or failing; nothing was saved.
+    """
+    _check_early(store, request, folder)
+    while True:
+        staged = _stage(store, session, folder, take, progress)
+        folder.check_unchanged()
+        tree = Tree.of(
+            [
+                FileEntry(found.path, content.size, content.id, found.executable)
+                for found, content in zip(folder.files, staged, strict=True)
+            ],
+            list(folder.dirs),
+        )
+        try:
+            saved = _publish(store, request, tree, staged, now=now, by=by)
+        except _Vanished:
+            continue
+        break
+    for content in staged:
+        if content.path is not None and content.size >= MIN_SIZE:
+            store.probes.learn(content.id)
+    if take == "move":
+        _remove_sources(folder)
+    return saved
+
+
+def _stage(store: Store, session: Session, folder: Folder, take: Take, progress: Progress) -> list[Staged]:
+    # One file at a time cannot keep all cores busy by files; then each is hashed on all.
+    wide = len(folder.files) < cores()
+
+    def work(found: Found, advance: Advance) -> Staged:
+        if take == "move":
+            return session.link(found.place, advance, wide=wide)
+        if take == "adopt":
+            return session.adopt(found.place, advance, wide=wide)
+        return session.take(found.place, advance, wide=wide)
+
+    # Largest first, so that no thread is left with the largest at the end.
+    order = sorted(range(len(folder.files)), key=lambda index: -folder.files[index].size)
+    done = each(work, [folder.files[index] for index in order], label="saving", total=folder.size, progress=progress)
+    by_index = dict(zip(order, done, strict=True))
+    return [by_index[index] for index in range(len(order))]
+
+
+def _publish(
+    store: Store, request: Request, tree: Tree, staged: list[Staged], *, now: Callable[[], int], by: str
+) -> Saved:
+    tree_id = tree.id
+    with store.exclusive():
+        if request.if_changed and (unchanged := _unchanged(store, request.name, tree_id)):
+            return Saved(unchanged, new=False)
+        created = store.next_time(request.name, now())
+        tag = _tag(store, request, created, tree_id)
+        manifest = Manifest(
+            tag=tag,
+            created=created,
+            tree=tree,
+            tree_id=tree_id,
+            labels=request.labels,
+            metadata=request.metadata,
+            context=request.context,
+            parents=request.parents,
+            message=request.message,
+        )
+        if existing := store.refs.read(tag):
+            return Saved(_same(store, existing, manifest), new=False)
+        _check_taken(store, request, tag, tree_id)
+        ref = Ref(tag, ObjectId.of(manifest.encode()), created)
+        adding = store.adding()
+        try:
+            for content in staged:
+                if content.path is not None:
+                    adding.adopt(content.path, content.id, content.size)
+                elif store.objects.has(content.id, content.size):
+                    adding.rely(content.id)
+                else:
+                    raise _Vanished
+            adding.put(manifest.encode())
+            adding.sync()
+            store.journal.append(
+                tag.name,
+                [Event("save", tag.version, None, ref.id, tree_id, created, created, by, reuse=request.reuse_tag)],
+            )
+            pending = store.refs.prepare(ref)
+        except BaseException:
+            adding.undo()
+            raise
+        # From here on nothing is taken back: what a failure leaves is rubbish, not loss.
+        pending.commit()
+    return Saved(Stored(ref, manifest), new=True)
+
+
+def _tag(store: Store, request: Request, created: int, tree_id: ObjectId) -> Tag:
+    if request.version is not None:
+        return Tag(request.name, request.version)
+    moment = datetime.fromtimestamp(created // _NS, UTC)
+    version = base = f"{moment:%Y%m%d-%H%M%S}-{str(tree_id)[:_HEX]}"
+    count = 1
+    while store.refs.exists(Tag(request.name, version)) or store.journal.last_deletion(request.name, version):
+        count += 1
+        version = f"{base}.{count}"
+    return Tag(request.name, version)
+
+
+def _unchanged(store: Store, name: str, tree_id: ObjectId) -> Stored | None:
+    latest = store.refs.latest(name)
+    if latest is None:
+        return None
+    manifest = store.manifest(latest)
+    return Stored(latest, manifest) if manifest.tree_id == tree_id else None
+
+
+def _same(store: Store, existing: Ref, manifest: Manifest) -> Stored:
+    there = store.manifest(existing)
+    if _meaning(there) != _meaning(manifest):
+        raise _exists(existing.tag)
+    return Stored(existing, there)
+
+
+def _meaning(manifest: Manifest) -> tuple[Any, ...]:
+    return (
+        manifest.tree_id,
+        dict(manifest.labels),
+        dict(manifest.metadata),
+        manifest.message,
+        manifest.parents,
+    )
+
+
+def _check_taken(store: Store, request: Request, tag: Tag, tree_id: ObjectId) -> None:
+    deleted = None if request.reuse_tag else store.journal.last_deletion(tag.name, tag.version)
+    if deleted is not None and deleted.tree != tree_id:
+        raise _taken(tag)
+
+
+def _check_early(store: Store, request: Request, folder: Folder) -> None:
+    """Refuse before any copying what would be refused after it."""
+    if request.version is None:
+        return
+    tag = Tag(request.name, request.version)
+    shape = [(found.path, found.size, found.executable) for found in folder.files]
+    if existing := store.refs.read(tag):
+        there = store.manifest(existing)
+        same = (there.labels, there.metadata, there.message, there.parents) == (
+            request.labels,
+            request.metadata,
+            request.message,
+            request.parents,
+        )
+        if not same or _shape(there) != shape:
+            raise _exists(tag)
+    elif not request.reuse_tag and (deleted := store.journal.last_deletion(tag.name, tag.version)) and deleted.old:
+        try:
+            there = store.manifest(Ref(tag, deleted.old, deleted.created))
+        except Corrupt:
+            return
+        if _shape(there) != shape:
+            raise _taken(tag)
+
+
+def _shape(manifest: Manifest) -> list[tuple[str, int, bool]]:
+    return [(entry.path, entry.size, entry.executable) for entry in manifest.tree.files]
+
+
+def _exists(tag: Tag) -> TagExists:
+    return TagExists(f"tag '{tag}' exists with other content; a tag never changes", hint=f"mvs show {tag}")
+
+
+def _taken(tag: Tag) -> TagTaken:
+    return TagTaken(
+        f"tag '{tag}' was deleted and stays taken by what it was: get it back, "
+        "use another version, or pass --reuse-tag (reuse_tag=True)",
+        hint=f"mvs restore {tag}",
+    )
+
+
+def _remove_sources(folder: Folder) -> None:
+    """Remove what was moved, and the folders that are empty then; whatever changed meanwhile stays."""
+    places = {found.place: found for found in folder.files}
+    for place, found in places.items():
+        try:
+            at = os.stat(place, follow_symlinks=False)
+            if (at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns) == found.stamp:
+                os.unlink(place)
+        except OSError:
+            continue
+    if not os.path.isdir(folder.root):
+        return
+    for parent, _, files in os.walk(folder.root, topdown=False):
+        for name in files:
+            link = os.path.join(parent, name)
+            if os.path.islink(link) and os.path.realpath(link) in places:
+                os.unlink(link)
+        try:
+            os.rmdir(parent)
+        except OSError:
+            continue

@@ -1,0 +1,343 @@
+"""The Python API: a repository, one method a verb. The only module that asks what time it is."""
+
+import builtins
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mvs import workspace
+from mvs._about import __version__
+from mvs.draft import Draft
+from mvs.errors import InvalidInput, NotARepository
+from mvs.format.ids import ObjectId
+from mvs.format.journal import Event
+from mvs.format.names import Spec, Tag, parse_target
+from mvs.format.values import labels_of, metadata_of
+from mvs.ops import checkout as checkout_op
+from mvs.ops import context as context_op
+from mvs.ops import delete as delete_op
+from mvs.ops import history as history_op
+from mvs.ops import query
+from mvs.ops import save as save_op
+from mvs.ops.walk import check_place, contains, walk
+from mvs.progress import Progress, Silent
+from mvs.store.staging import Session
+from mvs.store.store import Store
+from mvs.version import Version, id_of
+from mvs.workspace import Workspace
+
+PathLike = str | os.PathLike[str]
+SpecLike = str | Tag | Version
+
+
+class Repository:
+    """Versions of models in one store. Safe to share between threads and to open in many processes."""
+
+    def __init__(self, space: Workspace, *, progress: Progress | None = None) -> None:
+        self._space = space
+        self._store = Store(space.store, durable=space.durable)
+        self._progress: Progress = progress or Silent()
+
+    @property
+    def root(self) -> Path:
+        """The folder that controls this repository: its `.mvs`, or the home of mvs."""
+        return self._space.control
+
+    @property
+    def store(self) -> Path:
+        """The folder of the store: the same as `root`, or one that repositories share."""
+        return self._store.root
+
+    def create(
+        self,
+        tag: str | Tag,
+        *,
+        labels: Mapping[str, str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        parents: Iterable[SpecLike] = (),
+        message: str = "",
+        reuse_tag: bool = False,
+    ) -> Draft:
+        """Return a context manager whose folder becomes a version when its block ends well.
+
+        Files are adopted by rename, not copied. An exception in the block saves nothing
+        and leaves nothing. When the save itself fails at the end, the files are kept and
+        the error says where (`error.kept`) and how to save them (`error.hint`).
+
+        Raises:
+            InvalidTag, InvalidMetadata, TagExists, NotFound: at once, before any file is written.
+        """
+        name, version = self._target(tag)
+        save_op.check_free(self._store, name, version)
+        given = metadata_of(context, "context")
+        parent_ids = self._parents(parents)
+        text = _message(message)
+
+        def finish(session: Session, labels: Mapping[str, Any], metadata: Mapping[str, Any]) -> Version:
+            request = save_op.Request(
+                name=name,
+                version=version,
+                labels=labels_of(labels),
+                metadata=metadata_of(metadata),
+                context=self._context(given),
+                parents=parent_ids,
+                message=text,
+                reuse_tag=reuse_tag,
+            )
+            return self._save(request, session.tree, "adopt", session)
+
+        return Draft(
+            f"{name}:{version}" if version else name,
+            labels_of(labels),
+            metadata_of(metadata),
+            self._store.session(),
+            finish,
+        )
+
+    def save(
+        self,
+        path: PathLike,
+        tag: str | Tag,
+        *,
+        labels: Mapping[str, str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        parents: Iterable[SpecLike] = (),
+        message: str = "",
+        move: bool = False,
+        if_changed: bool = False,
+        reuse_tag: bool = False,
+    ) -> Version:
+        """Save a file or a folder as a new version, durably, and return it.
+
+        A `tag` without a version gets one from the time and the content. Saving what the
+        tag means already, again, is a success. With `move` the files are linked into the
+        store and removed from `path` once they are saved. With `if_changed` the latest
+        version of the name is returned when it has the same content.
+
+        Raises:
+            TagExists: the tag is taken by other content.
+            SourceNotFound, InvalidPath, EmptyFolder, SourceChanged: the files cannot be saved.
+            InvalidTag, InvalidMetadata, NotFound: before any file is touched.
+            StorageFailed: the disk is full, read-only or failing; nothing was saved.
+        """
+        name, version = self._target(tag)
+        request = save_op.Request(
+            name=name,
+            version=version,
+            labels=labels_of(labels),
+            metadata=metadata_of(metadata),
+            context=self._context(metadata_of(context, "context")),
+            parents=self._parents(parents),
+            message=_message(message),
+            if_changed=if_changed,
+            reuse_tag=reuse_tag,
+        )
+        source = os.fspath(path)
+        if not contains(self._store.rescued, source):
+            check_place(source, [str(self._store.root), str(self._space.control)], taking=move)
+        with self._store.session() as session:
+            return self._save(request, source, "move" if move else "copy", session)
+
+    def get(self, spec: SpecLike) -> Version:
+        """Return the one version `spec` stands for.
+
+        `name`, `name:latest`, `name:latest~N`, `name:version`, `name:prefix*`,
+        `name@alias`, `name#idprefix`.
+
+        Raises:
+            NotFound: none answers, or several do (`AmbiguousSpec`).
+            Corrupt: it is damaged in the store.
+        """
+        return self._version(query.load(self._store, self._spec(spec)))
+
+    def list(
+        self, name: str | None = None, *, labels: Mapping[str, str] | None = None, limit: int | None = None
+    ) -> builtins.list[Version]:
+        """Return versions, newest first: all, or those of a name or glob, that have all the labels.
+
+        A damaged version is left out with a notice.
+
+        Raises:
+            NameNotFound: `name` is no glob and has no version.
+        """
+        found = query.listing(self._store, name, labels_of(labels), limit, self._progress.notice)
+        return [self._version(stored) for stored in found]
+
+    def delete(self, *specs: SpecLike, all_versions: bool = False) -> builtins.list[Tag]:
+        """Delete tags and return those that were deleted; all are found before the first is deleted.
+
+        `latest` moves back to the most recently saved version that is left.
+        `restore` takes it back.
+
+        Raises:
+            NeedsAll: a bare name without `all_versions`.
+            NotFound: a spec stands for nothing; nothing was deleted.
+        """
+        doomed = delete_op.plan(self._store, map(self._spec, specs), all_versions=all_versions)
+        gone = delete_op.delete(self._store, doomed, now=time.time_ns, by=workspace.actor())
+        return [ref.tag for ref in gone]
+
+    def matching(self, *specs: SpecLike, all_versions: bool = False) -> builtins.list[Tag]:
+        """Return the tags that `delete` would delete, and delete nothing.
+
+        Raises:
+            NeedsAll, NotFound: as `delete` does.
+        """
+        doomed = delete_op.plan(self._store, map(self._spec, specs), all_versions=all_versions)
+        return [ref.tag for ref in doomed]
+
+    def restore(self, tag: str | Tag) -> Version:
+        """Give a deleted tag back what it meant, and return the version.
+
+        Raises:
+            VersionNotFound: it was never deleted.
+            TagExists: it is there.
+            MissingObject: its files are no longer in the store.
+        """
+        stored = delete_op.restore(self._store, Tag.parse(tag), now=time.time_ns, by=workspace.actor())
+        return self._version(stored)
+
+    def checkout(
+        self,
+        spec: SpecLike,
+        dest: PathLike,
+        *,
+        include: Iterable[str] = (),
+        exclude: Iterable[str] = (),
+        link: bool = False,
+        force: bool = False,
+    ) -> Path:
+        """Write the files of a version to the folder `dest`, verified, and return it.
+
+        `include` and `exclude` are globs over paths, in which `*` also matches `/`. With
+        `link` the files are read-only hard links into the store. A new destination
+        appears whole or not at all; files that are there with other content are only
+        overwritten with `force`, and files that are not in the version are left alone.
+
+        Raises:
+            DestinationExists: without `force`, `dest` holds something else.
+            CorruptObject, MissingObject: the store's bytes are damaged; `dest` is as it was.
+        """
+        stored = query.load(self._store, self._spec(spec))
+        plan = checkout_op.plan(self._store, stored, os.fspath(dest), include=include, exclude=exclude)
+        return checkout_op.run(self._store, plan, link=link, force=force, progress=self._progress)
+
+    def log(self, name: str) -> builtins.list[Event]:
+        """Return what happened to the tags of a name, newest first.
+
+        Raises:
+            NameNotFound: nothing was ever saved under it.
+        """
+        return history_op.history(self._store, self._spec(name).name)
+
+    def _save(self, request: save_op.Request, source: str, take: save_op.Take, session: Session) -> Version:
+        folder = walk(source)
+        if folder.skipped:
+            if take != "copy":
+                check_place(source, [os.path.join(source, folder.skipped[0])], taking=True)
+            self._progress.notice(f"left out '{folder.skipped[0]}', which belongs to mvs")
+        saved = save_op.save(
+            self._store,
+            request,
+            folder,
+            take,
+            session,
+            now=time.time_ns,
+            by=workspace.actor(),
+            progress=self._progress,
+        )
+        if not saved.new:
+            self._progress.notice(f"'{saved.stored.ref.tag}' has this content already; nothing was saved")
+        return self._version(saved.stored)
+
+    def _version(self, stored: query.Stored) -> Version:
+        return Version(self._store, stored.ref, stored.manifest)
+
+    def _target(self, tag: str | Tag) -> tuple[str, str | None]:
+        name, version = parse_target(tag)
+        self._notice_lowered(tag, f"{name}:{version}" if version else name)
+        return name, version
+
+    def _spec(self, spec: SpecLike) -> Spec:
+        parsed = Spec.parse(spec.tag if isinstance(spec, Version) else spec)
+        self._notice_lowered(spec, str(parsed))
+        return parsed
+
+    def _notice_lowered(self, given: object, lowered: str) -> None:
+        if isinstance(given, str) and given != lowered and given.lower() == lowered:
+            self._progress.notice(f"'{given}' is written '{lowered}': names are in lower case")
+
+    def _parents(self, parents: Iterable[SpecLike]) -> tuple[ObjectId, ...]:
+        if isinstance(parents, str | Tag | Version):
+            parents = [parents]
+        return tuple(
+            id_of(p) if isinstance(p, Version) else query.resolve(self._store, self._spec(p)).id for p in parents
+        )
+
+    def _context(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        return metadata_of(context_op.gather(__version__, given, workspace.environment()), "context")
+
+
+def init(path: PathLike = ".", *, store: PathLike | None = None) -> Repository:
+    """Make the folder `path` a repository and return it; one that is there already is left as it is.
+
+    With `store`, versions are kept in that folder, which many repositories may share;
+    otherwise in `path/.mvs`.
+
+    Raises:
+        NotARepository: `store` holds something that is no store.
+        InvalidInput: the repository is there with another store.
+        StorageFailed: the folders cannot be made.
+    """
+    control = Path(os.path.abspath(path)) / workspace.CONTROL
+    wanted = Path(os.path.abspath(store)) if store is not None else control
+    if (control.is_dir() and (control / workspace.CONFIG).exists()) or (control / "format").exists():
+        space = Workspace.read(control)
+        if store is not None and space.store != wanted:
+            raise InvalidInput(
+                f"'{control.parent}' is a repository with the store '{space.store}' already",
+                hint=f"mvs config set store.path {wanted}",
+            )
+    else:
+        if wanted != control and wanted.is_dir() and any(wanted.iterdir()) and not (wanted / "format").exists():
+            raise NotARepository(f"'{wanted}' is not empty and no store", hint=f"ls {wanted}")
+        workspace.make(control, store=str(wanted) if store is not None else None)
+        space = Workspace.read(control)
+    Store.make(space.store)
+    return Repository(space)
+
+
+def open(path: PathLike | None = None) -> Repository:
+    """Return the repository of `path`, or of the working directory.
+
+    The nearest `.mvs` upward; without a `path` and without one, `$MVS_HOME`, else the
+    user's data directory, made when missing.
+
+    Raises:
+        NotARepository: `path` is in no repository, or the `.mvs` found is none.
+        UnsupportedFormat: a later release of mvs made the store.
+    """
+    return open_with(path, None)
+
+
+def open_with(path: PathLike | None, progress: Progress | None) -> Repository:
+    """Return what `open` returns, reporting to `progress`."""
+    control = workspace.find(path)
+    if path is None and control.name != workspace.CONTROL and not (control / "format").exists():
+        workspace.make(control, store=None)
+        Store.make(Workspace.read(control).store)
+    return Repository(Workspace.read(control), progress=progress)
+
+
+def _message(text: str) -> str:
+    if not isinstance(text, str):
+        raise InvalidInput(f"a message is a string, not {type(text).__name__}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput("the message is not valid Unicode") from None
+    return text

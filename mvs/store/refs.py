@@ -1,0 +1,205 @@
+"""Refs: names to manifest ids.
+
+A tag is a file, `latest` a copy of one that is believed only while the original says the
+same, so no order of crashes or races makes a name mean what it must not.
+"""
+
+import os
+from collections.abc import Iterator
+
+from mvs.backends.directory import Directory
+from mvs.errors import CorruptRef, InvalidTag
+from mvs.format.layout import ALIASES, TAGS
+from mvs.format.names import LATEST, Tag, parse_name, parse_version
+from mvs.format.refs import MAX_BYTES, Ref
+
+# A reader that finds every listed ref gone was overtaken; each new listing sees later saves.
+_OVERTAKEN = 20
+
+
+class Refs:
+    """The tags and aliases of a store. Reading takes no lock; writing is for whoever holds it."""
+
+    def __init__(self, disk: Directory) -> None:
+        self._disk = disk
+
+    def read(self, tag: Tag) -> Ref | None:
+        """Return the ref of a tag, None where the tag does not exist.
+
+        Raises:
+            CorruptRef: the file is no ref, or one of another tag.
+        """
+        ref = self._read(_key(tag.name, tag.version))
+        if ref is not None and ref.tag != tag:
+            raise CorruptRef(f"the ref of '{tag}' is one of '{ref.tag}'")
+        return ref
+
+    def exists(self, tag: Tag) -> bool:
+        """Tell whether the tag has a ref, readable or not."""
+        return os.path.lexists(self._disk.path(_key(tag.name, tag.version)))
+
+    def latest(self, name: str) -> Ref | None:
+        """Return the ref of the most recently saved version of a name, None where there is none."""
+        copied = self._copied_latest(name)
+        if copied is not None:
+            return copied
+        return next(iter(self.of_name(name)), None)
+
+    def of_name(self, name: str) -> list[Ref]:
+        """Return the refs of all versions of a name, most recently saved first.
+
+        Raises:
+            CorruptRef: one of them is damaged.
+        """
+        for _ in range(_OVERTAKEN):
+            listed = list(self.versions(name))
+            refs = [ref for version in listed if (ref := self.read(Tag(name, version)))]
+            if refs or not listed:
+                break
+        return sorted(refs, key=lambda ref: (ref.created, ref.tag.version), reverse=True)
+
+    def versions(self, name: str) -> Iterator[str]:
+        """Yield the versions of a name, in no order; their refs are not read."""
+        for entry in self._disk.entries(f"{TAGS}/{name}"):
+            if entry.name.startswith("@") and _is_version(entry.name[1:]):
+                yield entry.name[1:]
+
+    def names(self) -> list[str]:
+        """Return every name that has a version, sorted."""
+        found: list[str] = []
+        pending = [""]
+        while pending:
+            prefix = pending.pop()
+            has_version = False
+            for entry in self._disk.entries(f"{TAGS}/{prefix}"):
+                if entry.name.startswith("@"):
+                    has_version = has_version or _is_version(entry.name[1:])
+                elif entry.is_dir(follow_symlinks=False) and _is_name(prefix + entry.name):
+                    pending.append(f"{prefix}{entry.name}/")
+            if has_version:
+                found.append(prefix[:-1])
+        return sorted(found)
+
+    def alias(self, name: str, alias: str) -> Ref | None:
+        """Return the ref an alias points at, None where there is no such alias.
+
+        Raises:
+            CorruptRef: the file is no ref, or one of another name.
+        """
+        ref = self._read(f"{ALIASES}/{name}/@{alias}")
+        if ref is not None and ref.tag.name != name:
+            raise CorruptRef(f"the alias '{name}@{alias}' points at '{ref.tag}', of another name")
+        return ref
+
+    def prepare(self, ref: Ref) -> "Pending":
+        """Do everything for a new ref but create it; `Pending.commit` does that, and nothing else."""
+        self._disk.ensure(os.path.dirname(_key(ref.tag.name, ref.tag.version)))
+        if self._is_newest(ref):
+            # Before the ref: until that exists, readers do not believe this.
+            self._disk.put(_key(ref.tag.name, LATEST), ref.encode())
+        return Pending(self._disk, ref, self._disk.temp(ref.encode()))
+
+    def remove(self, refs: list[Ref]) -> None:
+        """Remove the refs of one name, durably, then let `latest` move back."""
+        name = refs[0].tag.name
+        for ref in refs:
+            self._disk.remove(_key(name, ref.tag.version))
+        folder = f"{TAGS}/{name}"
+        self._disk.sync([folder])
+        if self._copied_latest(name) is None:
+            self._settle(name)
+
+    def _is_newest(self, ref: Ref) -> bool:
+        try:
+            latest = self.latest(ref.tag.name)
+        except CorruptRef:
+            # A damaged neighbour must not keep a new version from being saved.
+            return True
+        return latest is None or latest.created < ref.created
+
+    def _settle(self, name: str) -> None:
+        key = _key(name, LATEST)
+        try:
+            left = self.of_name(name)
+        except CorruptRef:
+            # No copy, so that asking for `latest` meets the damaged ref and says so.
+            left = []
+        if left:
+            self._disk.put(key, left[0].encode())
+        elif self._disk.size(key) is not None:
+            self._disk.remove(key)
+            self._disk.sync([f"{TAGS}/{name}"])
+
+    def _copied_latest(self, name: str) -> Ref | None:
+        try:
+            copy = self._read(_key(name, LATEST))
+            if copy is not None and copy.tag.name == name and self.read(copy.tag) == copy:
+                return copy
+        except CorruptRef:
+            # Only a copy: the refs themselves decide.
+            pass
+        return None
+
+    def _read(self, key: str) -> Ref | None:
+        try:
+            data = self._disk.read(key)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except IsADirectoryError:
+            raise CorruptRef(f"'{self._disk.path(key)}' is a folder, not a ref") from None
+        if len(data) > MAX_BYTES:
+            raise CorruptRef(f"'{self._disk.path(key)}' is too long for a ref")
+        try:
+            return Ref.decode(data)
+        except CorruptRef as error:
+            raise CorruptRef(f"'{self._disk.path(key)}' is damaged: {error}") from error
+
+
+class Pending:
+    """A ref that lacks only its name."""
+
+    def __init__(self, disk: Directory, ref: Ref, temp: str) -> None:
+        self._disk = disk
+        self._ref = ref
+        self._temp = temp
+
+    def commit(self) -> None:
+        """Create the ref, durably: from here on the version exists.
+
+        Raises:
+            SyncFailed: the disk did not say that the name is durable; it was taken back.
+        """
+        key = _key(self._ref.tag.name, self._ref.tag.version)
+        try:
+            if not self._disk.adopt(self._temp, key):
+                raise CorruptRef(f"'{self._disk.path(key)}' appeared although the store was locked")
+            try:
+                self._disk.sync([os.path.dirname(key)])
+            except BaseException:
+                self._disk.remove(key)
+                raise
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Drop what `prepare` wrote beside `latest`."""
+        if os.path.lexists(self._temp):
+            os.unlink(self._temp)
+
+
+def _key(name: str, version: str) -> str:
+    return f"{TAGS}/{name}/@{version}"
+
+
+def _is_version(text: str) -> bool:
+    try:
+        return parse_version(text) == text
+    except InvalidTag:
+        return False
+
+
+def _is_name(text: str) -> bool:
+    try:
+        return parse_name(text) == text
+    except InvalidTag:
+        return False

@@ -1,0 +1,153 @@
+"""Staging: the files of one running save, until they are published.
+
+A session's lock dies with its process; whatever is staged without a held lock is rubbish.
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from mvs.backends.directory import NO_LINKS, Directory
+from mvs.backends.failures import storage
+from mvs.backends.locks import exclusive
+from mvs.errors import MvsError, SourceChanged, SourceNotFound
+from mvs.format.ids import ObjectId
+from mvs.format.layout import RESCUED, STAGING
+from mvs.parallel import Advance
+from mvs.store.hashing import copy_open, hash_open
+from mvs.store.objects import Objects
+from mvs.store.probes import Probes
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """The content of one file, ready to be published: from `path`, or None where the store has it already."""
+
+    id: ObjectId
+    size: int
+    path: str | None
+
+
+class Session:
+    """A folder of its own for one save."""
+
+    def __init__(self, disk: Directory, objects: Objects, probes: Probes, key: str) -> None:
+        self._disk = disk
+        self._objects = objects
+        self._probes = probes
+        self.path = disk.path(key)
+        self.stays = False
+
+    @property
+    def tree(self) -> str:
+        """The folder that a draft writes into."""
+        return f"{self.path}/tree"
+
+    def take(self, source: str, advance: Advance, *, wide: bool) -> Staged:
+        """Copy a file in, unless the store has its content; hash what was written.
+
+        A small file, or one that looks like an object from afar, is hashed first.
+
+        Raises:
+            SourceChanged: the file changed or shrank meanwhile.
+        """
+        if self._probes.likely(source):
+            with _source(source) as fd:
+                id, size = hash_open(fd, advance, wide=wide)
+            if self._objects.has(id, size):
+                return Staged(id, size, None)
+            advance(-size)
+        place = self._place()
+        with _source(source) as fd, storage(self.path):
+            target = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                id, size = copy_open(fd, target, advance)
+                self._disk.sync_file(target, place)
+            except BaseException:
+                os.unlink(place)
+                raise
+            finally:
+                os.close(target)
+        return Staged(id, size, place)
+
+    def link(self, source: str, advance: Advance, *, wide: bool) -> Staged:
+        """Link a file in and make it durable; copy it where it cannot be linked or has other names already.
+
+        Another name of the same file could be written to, and would change the store.
+        """
+        place = self._place()
+        with storage(self.path):
+            try:
+                if os.stat(source, follow_symlinks=False).st_nlink > 1:
+                    return self.take(source, advance, wide=wide)
+                os.link(source, place, follow_symlinks=False)
+            except FileNotFoundError:
+                raise SourceNotFound(f"'{source}' is gone") from None
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+                return self.take(source, advance, wide=wide)
+        return self.adopt(place, advance, wide=wide)
+
+    def adopt(self, place: str, advance: Advance, *, wide: bool) -> Staged:
+        """Hash a file that lies in this session already, and make it durable.
+
+        Raises:
+            SourceChanged: the file changed meanwhile.
+        """
+        with _source(place) as fd:
+            id, size = hash_open(fd, advance, wide=wide)
+            if self._objects.has(id, size):
+                return Staged(id, size, None)
+            self._disk.sync_file(fd, place)
+        return Staged(id, size, place)
+
+    def keep(self) -> str:
+        """Move the draft's files to where nothing removes them, and return that folder."""
+        kept = self._disk.path(f"{RESCUED}/{os.path.basename(self.path)}")
+        try:
+            self._disk.ensure(RESCUED)
+            os.rename(self.tree, kept)
+        except (OSError, MvsError):
+            # Nowhere to go: the session then stays as it is.
+            self.stays = True
+            return self.tree
+        return kept
+
+    def _place(self) -> str:
+        return f"{self.path}/{secrets.token_hex(8)}"
+
+
+@contextmanager
+def new_session(disk: Directory, objects: Objects, probes: Probes) -> Iterator[Session]:
+    """Open a session; when it ends, everything in it is gone."""
+    key = f"{STAGING}/{secrets.token_hex(8)}"
+    disk.ensure(key)
+    path = disk.path(key)
+    with exclusive(f"{path}/lock"):
+        session = Session(disk, objects, probes, key)
+        try:
+            yield session
+        finally:
+            if not session.stays:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _source(path: str) -> Iterator[int]:
+    """Open a file to be saved, and check at the end that it is still what it was."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise SourceNotFound(f"cannot read '{path}': {error.strerror}", hint=f"ls -l {path}") from error
+    try:
+        before = os.fstat(fd)
+        yield fd
+        after = os.fstat(fd)
+    finally:
+        os.close(fd)
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise SourceChanged(f"'{path}' changed while it was saved", hint=f"fuser -v {path}")

@@ -1,0 +1,113 @@
+"""One store: its parts, its lock, and whether this release may touch it."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from mvs.backends.directory import Directory
+from mvs.backends.failures import storage
+from mvs.backends.locks import exclusive
+from mvs.errors import CorruptManifest, CorruptObject, CorruptRef, MissingObject, NotARepository, UnsupportedFormat
+from mvs.format.layout import FORMAT_FILE, LOCK, RESCUED, STAGING, check_format, new_format
+from mvs.format.manifest import Manifest
+from mvs.format.refs import Ref
+from mvs.store.journal import Journal
+from mvs.store.objects import Adding, Objects
+from mvs.store.probes import Probes
+from mvs.store.refs import Refs
+from mvs.store.staging import Session, new_session
+from mvs.store.views import Views
+
+
+class Store:
+    """Objects, refs and journal in one directory."""
+
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
+        """Open the store at `path`.
+
+        Raises:
+            NotARepository: there is no store.
+            UnsupportedFormat: a later release wrote it.
+        """
+        self.root = path
+        self._disk = Directory(str(path), durable=durable, temps=STAGING)
+        try:
+            data = self._disk.read(FORMAT_FILE)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotARepository(f"'{path}' is not a store: it has no '{FORMAT_FILE}' file", hint="mvs init") from None
+        self._unwritable = check_format(data, place=str(path))
+        self.objects = Objects(self._disk)
+        self.refs = Refs(self._disk)
+        self.journal = Journal(self._disk)
+        self.probes = Probes(self._disk, self.objects)
+        self.views = Views(self._disk, self.objects)
+
+    @property
+    def rescued(self) -> str:
+        """The folder of drafts whose save failed, which is the user's and not the store's."""
+        return self._disk.path(RESCUED)
+
+    @classmethod
+    def make(cls, path: Path) -> None:
+        """Make an empty store at `path`, unless there is a store.
+
+        Raises:
+            ReadOnlyStore, StorageFull: the folder cannot be made.
+        """
+        disk = Directory(str(path), durable=True, temps=STAGING)
+        if disk.size(FORMAT_FILE) is None:
+            with storage(str(path)):
+                path.mkdir(parents=True, exist_ok=True)
+            # Made now, because a full disk could not make it when it is needed most.
+            disk.ensure(RESCUED)
+            disk.put(FORMAT_FILE, new_format())
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the store's lock: nobody else changes a ref meanwhile.
+
+        Raises:
+            UnsupportedFormat: this release may only read the store.
+            StoreBusy: another process does not let go of it.
+        """
+        self._check_writable()
+        with exclusive(self._disk.path(LOCK)):
+            yield
+
+    def session(self) -> AbstractContextManager[Session]:
+        """Open a staging session; what is in it when it ends is removed."""
+        self._check_writable()
+        return new_session(self._disk, self.objects, self.probes)
+
+    def adding(self) -> Adding:
+        """Return a way to add objects, for whoever holds the lock."""
+        return Adding(self._disk)
+
+    def manifest(self, ref: Ref) -> Manifest:
+        """Return the manifest a ref names, verified.
+
+        Raises:
+            CorruptManifest, CorruptObject, MissingObject: it is damaged, missing, or another version's.
+        """
+        try:
+            manifest = Manifest.decode(self.objects.read(ref.id))
+        except (CorruptManifest, CorruptObject, MissingObject, UnsupportedFormat) as error:
+            raise type(error)(f"version '{ref.tag}': {error.message}", hint=f"mvs log {ref.tag.name}") from error
+        if manifest.tag != ref.tag or manifest.created != ref.created:
+            raise CorruptManifest(f"the ref of '{ref.tag}' names the manifest of '{manifest.tag}'")
+        return manifest
+
+    def next_time(self, name: str, now: int) -> int:
+        """Return a time for a change under `name`: `now`, or just after every earlier one. Under the lock."""
+        try:
+            latest = self.refs.latest(name)
+        except CorruptRef:
+            latest = None
+        return max(now, latest.created + 1 if latest else 0, self.journal.last_time(name) + 1)
+
+    def _check_writable(self) -> None:
+        if self._unwritable:
+            raise UnsupportedFormat(
+                f"the store '{self.root}' may not be changed: it needs the feature '{self._unwritable}', "
+                "unknown to this release"
+            )

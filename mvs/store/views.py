@@ -1,0 +1,97 @@
+"""Views: read-only folders of links to loose objects, one a version. Derived, may be deleted."""
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from mvs.backends.directory import NO_LINKS, Directory
+from mvs.backends.failures import storage
+from mvs.errors import StorageFailed
+from mvs.format.ids import ObjectId
+from mvs.format.layout import CACHE
+from mvs.format.manifest import FileEntry, Tree
+from mvs.store.objects import Objects
+
+
+class Views:
+    """The views of a store."""
+
+    def __init__(self, disk: Directory, objects: Objects) -> None:
+        self._disk = disk
+        self._objects = objects
+
+    def path(self, id: ObjectId, tree: Tree) -> Path:
+        """Return a read-only folder with the files of the version `id`, made when it is not there.
+
+        Files are hard links to the objects. An executable file has rights of its own,
+        so it is a copy; so is every file where the file system has no hard links.
+
+        Raises:
+            MissingObject: a blob is not in the store.
+        """
+        place = self._disk.path(f"{CACHE}/views/{id}")
+        if not _is_whole(place, tree):
+            self._make(place, tree)
+        return Path(place)
+
+    def _make(self, place: str, tree: Tree) -> None:
+        building = f"{place}.{secrets.token_hex(8)}"
+        with storage(self._disk.root):
+            try:
+                os.makedirs(building)
+                self._fill(building, tree)
+                try:
+                    os.rename(building, place)
+                except OSError:
+                    if not _is_whole(place, tree):
+                        # Someone took files out of it, or another process made it just now.
+                        discard(place)
+                        os.rename(building, place)
+            finally:
+                discard(building)
+        if not _is_whole(place, tree):
+            raise StorageFailed(f"'{place}' is removed as fast as it is made", hint=f"ls -l {place}")
+
+    def _fill(self, folder: str, tree: Tree) -> None:
+        folders = {folder}
+        for path in [*tree.dirs, *(entry.path for entry in tree.files)]:
+            parent = os.path.dirname(path)
+            while parent and f"{folder}/{parent}" not in folders:
+                folders.add(f"{folder}/{parent}")
+                parent = os.path.dirname(parent)
+        folders.update(f"{folder}/{path}" for path in tree.dirs)
+        for made in sorted(folders):
+            os.makedirs(made, exist_ok=True)
+        for entry in tree.files:
+            self._place(entry, f"{folder}/{entry.path}")
+        for made in folders:
+            os.chmod(made, 0o555)
+
+    def _place(self, entry: FileEntry, target: str) -> None:
+        source = self._objects.path(entry.blob)
+        if not entry.executable:
+            try:
+                os.link(source, target)
+                return
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+        shutil.copyfile(source, target)
+        os.chmod(target, 0o555 if entry.executable else 0o444)
+
+
+def discard(folder: str) -> None:
+    """Remove a view, whose folders are read-only."""
+    for parent, _, _ in os.walk(folder):
+        os.chmod(parent, 0o755)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_whole(place: str, tree: Tree) -> bool:
+    try:
+        return all(os.lstat(f"{place}/{entry.path}").st_size == entry.size for entry in tree.files) and all(
+            os.path.isdir(f"{place}/{path}") for path in tree.dirs
+        )
+    except OSError:
+        return False

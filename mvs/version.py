@@ -1,0 +1,233 @@
+"""A version as the Python API hands it out: frozen facts, and ways to its files."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from blake3 import blake3
+
+from mvs.errors import Corrupt, CorruptObject, FileNotInVersion, VersionNotFound
+from mvs.format.ids import ObjectId
+from mvs.format.manifest import FileEntry, Manifest
+from mvs.format.names import Tag
+from mvs.format.refs import Ref
+from mvs.store.store import Store
+
+_NS = 1_000_000_000
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a version.
+
+    Attributes:
+        path: relative to the version's folder, separated by `/`.
+        size: in bytes.
+        blob: BLAKE3 of the content, 64 hex digits; `b3sum` prints the same.
+        executable: whether the owner may execute it.
+    """
+
+    path: str
+    size: int
+    blob: str
+    executable: bool
+
+
+class Version:
+    """One saved version. It never changes; two are equal when their ids are."""
+
+    def __init__(self, store: Store, ref: Ref, manifest: Manifest) -> None:
+        self._store = store
+        self._ref = ref
+        self._manifest = manifest
+
+    @property
+    def tag(self) -> Tag:
+        """The full name, `name:version`."""
+        return self._ref.tag
+
+    @property
+    def name(self) -> str:
+        """The name without the version."""
+        return self._ref.tag.name
+
+    @property
+    def version(self) -> str:
+        """The version without the name."""
+        return self._ref.tag.version
+
+    @property
+    def id(self) -> str:
+        """The id of the manifest, 64 hex digits: everything about this version."""
+        return str(self._ref.id)
+
+    @property
+    def tree(self) -> str:
+        """The id of the content alone, 64 hex digits: equal files, equal tree."""
+        return str(self._manifest.tree_id)
+
+    @cached_property
+    def created(self) -> datetime:
+        """When it was saved, aware, in UTC, to the microsecond."""
+        seconds, rest = divmod(self._manifest.created, _NS)
+        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The immutable labels (a copy)."""
+        return dict(self._manifest.labels)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata (a copy)."""
+        copied = _copy(self._manifest.metadata)
+        assert isinstance(copied, dict)
+        return copied
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """What was gathered about the program that saved it (a copy)."""
+        copied = _copy(self._manifest.context)
+        assert isinstance(copied, dict)
+        return copied
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The ids of the versions it was made from."""
+        return tuple(str(parent) for parent in self._manifest.parents)
+
+    @property
+    def message(self) -> str:
+        """What the user said about it."""
+        return self._manifest.message
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes in all files, as they are checked out."""
+        return sum(entry.size for entry in self._manifest.tree.files)
+
+    @cached_property
+    def files(self) -> tuple[File, ...]:
+        """Its files, sorted by path."""
+        return tuple(
+            File(entry.path, entry.size, str(entry.blob), entry.executable) for entry in self._manifest.tree.files
+        )
+
+    @property
+    def path(self) -> Path:
+        """A read-only folder with the files, made without copying where the store has them loose.
+
+        Raises:
+            MissingObject: the store lost a file.
+            VersionNotFound: the version was deleted meanwhile, and its files are gone.
+        """
+        try:
+            return self._store.views.path(self._ref.id, self._manifest.tree)
+        except Corrupt as error:
+            raise self._explained(error) from error
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a file of the version for reading bytes, at any offset; what is read is not verified.
+
+        Raises:
+            FileNotInVersion: there is no such file in it.
+            MissingObject: the store lost the file.
+        """
+        entry = self._entry(path)
+        try:
+            return self._store.objects.open(entry.blob)
+        except Corrupt as error:
+            raise self._explained(error) from error
+
+    def read_bytes(self, path: str) -> bytes:
+        """Return the verified content of a file of the version.
+
+        Raises:
+            FileNotInVersion: there is no such file in it.
+            CorruptObject, MissingObject: the store's bytes are damaged or lost.
+        """
+        entry = self._entry(path)
+        try:
+            return self._store.objects.read(entry.blob)
+        except Corrupt as error:
+            raise self._explained(error, path) from error
+
+    def blocks(self, path: str) -> Iterator[bytes]:
+        """Yield the content of a file of the version in blocks; after the last one it is verified.
+
+        Raises:
+            FileNotInVersion: there is no such file in it.
+            MissingObject: the store lost the file.
+            CorruptObject: what was yielded is not what was saved.
+        """
+        entry = self._entry(path)
+        hasher = blake3()
+        with self.open(path) as file:
+            while block := file.read(_BLOCK):
+                hasher.update(block)
+                yield block
+        if hasher.digest() != entry.blob.raw:
+            raise self._explained(CorruptObject(f"object {entry.blob} holds other bytes"), path)
+
+    def to_dict(self, *, files: bool = True) -> dict[str, Any]:
+        """Return the facts as JSON holds them, the form `--json` prints."""
+        facts: dict[str, Any] = {
+            "tag": str(self.tag),
+            "name": self.name,
+            "version": self.version,
+            "id": self.id,
+            "tree": self.tree,
+            "created": self.created.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "size": self.size,
+            "labels": self.labels,
+            "metadata": self.metadata,
+            "context": self.context,
+            "parents": list(self.parents),
+            "message": self.message,
+        }
+        if files:
+            facts["files"] = [
+                {"path": f.path, "size": f.size, "blob": f.blob, "executable": f.executable} for f in self.files
+            ]
+        return facts
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Version) and other._ref == self._ref
+
+    def __hash__(self) -> int:
+        return hash(self._ref)
+
+    def __repr__(self) -> str:
+        return f"<mvs.Version {self.tag} {self.id[:12]}>"
+
+    def __str__(self) -> str:
+        return str(self.tag)
+
+    def _entry(self, path: str) -> FileEntry:
+        for entry in self._manifest.tree.files:
+            if entry.path == path:
+                return entry
+        raise FileNotInVersion(f"no file '{path}' in '{self.tag}'", hint=f"mvs show {self.tag}")
+
+    def _explained(self, error: Corrupt, path: str = "") -> Corrupt | VersionNotFound:
+        if not self._store.refs.exists(self.tag):
+            return VersionNotFound(f"version '{self.tag}' was deleted", hint=f"mvs restore {self.tag}")
+        what = f"file '{path}' of '{self.tag}'" if path else f"version '{self.tag}'"
+        return type(error)(f"{what} is damaged in the store: {error.message}", hint=f"mvs log {self.name}")
+
+
+def id_of(version: Version) -> ObjectId:
+    """Return the manifest id of a version as a type."""
+    return ObjectId.from_hex(version.id)
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _copy(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_copy(item) for item in value]
+    return value

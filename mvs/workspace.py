@@ -1,0 +1,189 @@
+"""Where a repository is, what its configuration says, and who is at work.
+
+The only module that reads the environment.
+"""
+
+import os
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mvs.errors import InvalidConfig, NotARepository, StorageFailed
+from mvs.format.paths import FORBIDDEN
+
+CONTROL = FORBIDDEN
+CONFIG = "config.toml"
+_IGNORE = "/*\n!/.gitignore\n!/config.toml\n!/hooks/\n"
+
+# Every setting: its type, what it is unless set, and what it means.
+SETTINGS: dict[str, tuple[type, Any, str]] = {
+    "store.path": (str, "", "the store, when it is not the repository's own; relative to the folder of config.toml"),
+    "store.durable": (bool, True, "wait until the disk has what was saved; false risks the last saves in a power cut"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """One repository: the folder that controls it (`.mvs`, or the home of mvs) and its settings."""
+
+    control: Path
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, control: Path) -> "Workspace":
+        """Read the configuration of the repository that `control` belongs to.
+
+        Raises:
+            InvalidConfig: the file is not TOML, or a setting is unknown or of another type.
+        """
+        return cls(control, _read_settings(control / CONFIG))
+
+    @property
+    def store(self) -> Path:
+        """The folder of the store."""
+        path = str(self.settings.get("store.path", ""))
+        return Path(os.path.normpath(self.control / Path(path).expanduser())) if path else self.control
+
+    @property
+    def durable(self) -> bool:
+        """Whether saves wait for the disk."""
+        return bool(self.settings.get("store.durable", True))
+
+
+def find(path: str | os.PathLike[str] | None) -> Path:
+    """Return the control folder for `path`, or for the working directory when that is None.
+
+    The nearest `.mvs` upward; else, only without a `path`, `$MVS_HOME`; else the user's
+    data directory. The last two need not exist yet.
+
+    Raises:
+        NotARepository: a `path` was given, and it is in no repository.
+    """
+    start = Path(os.path.abspath(path if path is not None else _working_directory()))
+    for folder in (start, *start.parents):
+        if (folder / CONTROL).is_dir():
+            return folder / CONTROL
+        if folder == start and path is not None and (folder / "format").is_file():
+            return folder
+    if path is not None:
+        raise NotARepository(f"'{path}' is in no repository", hint=f"mvs init {path}")
+    return home()
+
+
+def home() -> Path:
+    """Return the folder that serves as repository where no other is found."""
+    named = os.environ.get("MVS_HOME")
+    if named:
+        return Path(os.path.abspath(Path(named).expanduser()))
+    from platformdirs import user_data_path  # noqa: PLC0415 - only where there is no repository
+
+    return user_data_path("mvs", appauthor=False)
+
+
+def make(control: Path, *, store: str | None) -> None:
+    """Make the control folder of a new repository, its configuration last."""
+    try:
+        control.mkdir(parents=True, exist_ok=True)
+        ignore = control / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text(_IGNORE, encoding="utf-8")
+    except OSError as error:
+        raise StorageFailed(f"cannot make '{control}': {error.strerror}", hint=f"ls -ld {control.parent}") from error
+    if store is not None:
+        write_setting(control, "store.path", store)
+
+
+def write_setting(control: Path, key: str, text: str) -> None:
+    """Set one setting in the configuration, keeping comments and order.
+
+    Raises:
+        InvalidConfig: there is no such setting, or `text` is no value for it.
+    """
+    import tomlkit  # noqa: PLC0415 - 40 ms, only to write
+
+    kind = _setting(key)[0]
+    path = control / CONFIG
+    value: Any = text
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise InvalidConfig(f"'{key}' is true or false, not '{text}'", hint=f"mvs config set {key} true")
+        value = text.lower() == "true"
+    _read_settings(path)
+    document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
+    table, _, leaf = key.partition(".")
+    document.setdefault(table, tomlkit.table())[leaf] = value
+    temp = path.with_name(f"{CONFIG}.{os.getpid()}.tmp")
+    try:
+        temp.write_text(tomlkit.dumps(document), encoding="utf-8")
+        temp.replace(path)
+    except OSError as error:
+        temp.unlink(missing_ok=True)
+        raise StorageFailed(f"cannot write '{path}': {error.strerror}", hint=f"ls -ld {control}") from error
+
+
+def setting(workspace: Workspace, key: str) -> Any:
+    """Return the value of a setting, its default where it is not set.
+
+    Raises:
+        InvalidConfig: there is no such setting.
+    """
+    return workspace.settings.get(key, _setting(key)[1])
+
+
+def actor() -> str:
+    """Return who is at work: `user@host`."""
+    import socket  # noqa: PLC0415 - only when something changes
+
+    user = os.environ.get("LOGNAME") or os.environ.get("USER")
+    if not user:
+        import pwd  # noqa: PLC0415 - not on every platform
+
+        try:
+            user = pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:
+            user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def environment() -> Mapping[str, str]:
+    """Return the environment, for programs that are run."""
+    return dict(os.environ)
+
+
+def is_plain_terminal() -> bool:
+    """Tell whether standard error is a terminal that a progress bar can be drawn on."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        raise NotARepository("the working directory was removed", hint="cd") from None
+
+
+def _setting(key: str) -> tuple[type, Any, str]:
+    if key not in SETTINGS:
+        raise InvalidConfig(f"no setting '{key}'; there are {', '.join(SETTINGS)}", hint="mvs config list")
+    return SETTINGS[key]
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            tables = tomllib.load(file)
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InvalidConfig(f"cannot read '{path}': {error}", hint=f"cat {path}") from error
+    found: dict[str, Any] = {}
+    for table, entries in tables.items():
+        for leaf, value in entries.items() if isinstance(entries, dict) else [("", entries)]:
+            key = f"{table}.{leaf}" if leaf else table
+            if type(value) is not _setting(key)[0]:
+                raise InvalidConfig(f"'{key}' in '{path}' is not a {_setting(key)[0].__name__}", hint=f"cat {path}")
+            found[key] = value
+    return found
