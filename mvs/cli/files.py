@@ -1,5 +1,7 @@
 """Verbs that give files back: path, cat, checkout."""
 
+import sys
+
 import click
 
 from mvs.cli import render
@@ -26,7 +28,7 @@ def path_(repo: Repository, spec: str, as_json: bool) -> None:
 @pass_repository
 def cat(repo: Repository, spec: str, file: str) -> None:
     """Write one file of a version to standard output"""
-    out = click.get_binary_stream("stdout")
+    out = sys.stdout.buffer
     for block in repo.get(spec).blocks(file):
         out.write(block)
 
