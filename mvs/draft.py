@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from mvs.backends.failures import storage
 from mvs.errors import MvsError
 from mvs.format.values import labels_of, metadata_of
 from mvs.store.staging import Session
@@ -57,8 +58,12 @@ class Draft:
         return self._version
 
     def __enter__(self) -> "Draft":
-        self._session = self._stack.enter_context(self._new_session)
-        os.mkdir(self._session.tree)
+        with ExitStack() as stack:
+            session = stack.enter_context(self._new_session)
+            with storage(session.path):
+                os.mkdir(session.tree)
+            self._stack = stack.pop_all()
+        self._session = session
         return self
 
     def __exit__(

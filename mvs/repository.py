@@ -5,28 +5,25 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mvs import workspace
+from mvs import ops, workspace
 from mvs._about import __version__
-from mvs.draft import Draft
 from mvs.errors import InvalidInput, NotARepository
 from mvs.format.ids import ObjectId
 from mvs.format.journal import Event
 from mvs.format.names import Spec, Tag, parse_target
 from mvs.format.values import labels_of, metadata_of
-from mvs.ops import checkout as checkout_op
-from mvs.ops import context as context_op
-from mvs.ops import delete as delete_op
-from mvs.ops import history as history_op
-from mvs.ops import query
-from mvs.ops import save as save_op
-from mvs.ops.walk import check_place, contains, walk
 from mvs.progress import Progress, Silent
-from mvs.store.staging import Session
 from mvs.store.store import Store
 from mvs.version import Version, id_of
 from mvs.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mvs.draft import Draft
+    from mvs.ops.query import Stored
+    from mvs.ops.save import Request, Take
+    from mvs.store.staging import Session
 
 PathLike = str | os.PathLike[str]
 SpecLike = str | Tag | Version
@@ -60,7 +57,7 @@ class Repository:
         parents: Iterable[SpecLike] = (),
         message: str = "",
         reuse_tag: bool = False,
-    ) -> Draft:
+    ) -> "Draft":
         """Return a context manager whose folder becomes a version when its block ends well.
 
         Files are adopted by rename, not copied. An exception in the block saves nothing
@@ -70,14 +67,16 @@ class Repository:
         Raises:
             InvalidTag, InvalidMetadata, TagExists, NotFound: at once, before any file is written.
         """
+        from mvs.draft import Draft  # noqa: PLC0415 - only creating needs it
+
         name, version = self._target(tag)
-        save_op.check_free(self._store, name, version)
+        ops.save.check_free(self._store, name, version)
         given = metadata_of(context, "context")
         parent_ids = self._parents(parents)
         text = _message(message)
 
-        def finish(session: Session, labels: Mapping[str, Any], metadata: Mapping[str, Any]) -> Version:
-            request = save_op.Request(
+        def finish(session: "Session", labels: Mapping[str, Any], metadata: Mapping[str, Any]) -> Version:
+            request = ops.save.Request(
                 name=name,
                 version=version,
                 labels=labels_of(labels),
@@ -125,7 +124,7 @@ class Repository:
             StorageFailed: the disk is full, read-only or failing; nothing was saved.
         """
         name, version = self._target(tag)
-        request = save_op.Request(
+        request = ops.save.Request(
             name=name,
             version=version,
             labels=labels_of(labels),
@@ -137,8 +136,8 @@ class Repository:
             reuse_tag=reuse_tag,
         )
         source = os.fspath(path)
-        if not contains(self._store.rescued, source):
-            check_place(source, [str(self._store.root), str(self._space.control)], taking=move)
+        if not ops.walk.contains(self._store.rescued, source):
+            ops.walk.check_place(source, [str(self._store.root), str(self._space.control)], taking=move)
         with self._store.session() as session:
             return self._save(request, source, "move" if move else "copy", session)
 
@@ -152,7 +151,7 @@ class Repository:
             NotFound: none answers, or several do (`AmbiguousSpec`).
             Corrupt: it is damaged in the store.
         """
-        return self._version(query.load(self._store, self._spec(spec)))
+        return self._version(ops.query.load(self._store, self._spec(spec)))
 
     def list(
         self, name: str | None = None, *, labels: Mapping[str, str] | None = None, limit: int | None = None
@@ -164,7 +163,7 @@ class Repository:
         Raises:
             NameNotFound: `name` is no glob and has no version.
         """
-        found = query.listing(self._store, name, labels_of(labels), limit, self._progress.notice)
+        found = ops.query.listing(self._store, name, labels_of(labels), limit, self._progress.notice)
         return [self._version(stored) for stored in found]
 
     def delete(self, *specs: SpecLike, all_versions: bool = False) -> builtins.list[Tag]:
@@ -177,8 +176,8 @@ class Repository:
             NeedsAll: a bare name without `all_versions`.
             NotFound: a spec stands for nothing; nothing was deleted.
         """
-        doomed = delete_op.plan(self._store, map(self._spec, specs), all_versions=all_versions)
-        gone = delete_op.delete(self._store, doomed, now=time.time_ns, by=workspace.actor())
+        doomed = ops.delete.plan(self._store, map(self._spec, specs), all_versions=all_versions)
+        gone = ops.delete.delete(self._store, doomed, now=time.time_ns, by=workspace.actor())
         return [ref.tag for ref in gone]
 
     def matching(self, *specs: SpecLike, all_versions: bool = False) -> builtins.list[Tag]:
@@ -187,7 +186,7 @@ class Repository:
         Raises:
             NeedsAll, NotFound: as `delete` does.
         """
-        doomed = delete_op.plan(self._store, map(self._spec, specs), all_versions=all_versions)
+        doomed = ops.delete.plan(self._store, map(self._spec, specs), all_versions=all_versions)
         return [ref.tag for ref in doomed]
 
     def restore(self, tag: str | Tag) -> Version:
@@ -198,7 +197,7 @@ class Repository:
             TagExists: it is there.
             MissingObject: its files are no longer in the store.
         """
-        stored = delete_op.restore(self._store, Tag.parse(tag), now=time.time_ns, by=workspace.actor())
+        stored = ops.delete.restore(self._store, Tag.parse(tag), now=time.time_ns, by=workspace.actor())
         return self._version(stored)
 
     def checkout(
@@ -222,9 +221,9 @@ class Repository:
             DestinationExists: without `force`, `dest` holds something else.
             CorruptObject, MissingObject: the store's bytes are damaged; `dest` is as it was.
         """
-        stored = query.load(self._store, self._spec(spec))
-        plan = checkout_op.plan(self._store, stored, os.fspath(dest), include=include, exclude=exclude)
-        return checkout_op.run(self._store, plan, link=link, force=force, progress=self._progress)
+        stored = ops.query.load(self._store, self._spec(spec))
+        plan = ops.checkout.plan(self._store, stored, os.fspath(dest), include=include, exclude=exclude)
+        return ops.checkout.run(self._store, plan, link=link, force=force, progress=self._progress)
 
     def log(self, name: str) -> builtins.list[Event]:
         """Return what happened to the tags of a name, newest first.
@@ -232,15 +231,15 @@ class Repository:
         Raises:
             NameNotFound: nothing was ever saved under it.
         """
-        return history_op.history(self._store, self._spec(name).name)
+        return ops.history.history(self._store, self._spec(name).name)
 
-    def _save(self, request: save_op.Request, source: str, take: save_op.Take, session: Session) -> Version:
-        folder = walk(source)
+    def _save(self, request: "Request", source: str, take: "Take", session: "Session") -> Version:
+        folder = ops.walk.walk(source)
         if folder.skipped:
             if take != "copy":
-                check_place(source, [os.path.join(source, folder.skipped[0])], taking=True)
+                ops.walk.check_place(source, [os.path.join(source, folder.skipped[0])], taking=True)
             self._progress.notice(f"left out '{folder.skipped[0]}', which belongs to mvs")
-        saved = save_op.save(
+        saved = ops.save.save(
             self._store,
             request,
             folder,
@@ -254,7 +253,7 @@ class Repository:
             self._progress.notice(f"'{saved.stored.ref.tag}' has this content already; nothing was saved")
         return self._version(saved.stored)
 
-    def _version(self, stored: query.Stored) -> Version:
+    def _version(self, stored: "Stored") -> Version:
         return Version(self._store, stored.ref, stored.manifest)
 
     def _target(self, tag: str | Tag) -> tuple[str, str | None]:
@@ -275,11 +274,11 @@ class Repository:
         if isinstance(parents, str | Tag | Version):
             parents = [parents]
         return tuple(
-            id_of(p) if isinstance(p, Version) else query.resolve(self._store, self._spec(p)).id for p in parents
+            id_of(p) if isinstance(p, Version) else ops.query.resolve(self._store, self._spec(p)).id for p in parents
         )
 
     def _context(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        return metadata_of(context_op.gather(__version__, given, workspace.environment()), "context")
+        return metadata_of(ops.context.gather(__version__, given, workspace.environment()), "context")
 
 
 def init(path: PathLike = ".", *, store: PathLike | None = None) -> Repository:

@@ -1,11 +1,10 @@
 """A version as the Python API hands it out: frozen facts, and ways to its files."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from blake3 import blake3
 
@@ -20,8 +19,7 @@ _NS = 1_000_000_000
 _BLOCK = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """One file of a version.
 
     Attributes:

@@ -5,7 +5,6 @@ The only module that reads the environment.
 
 import os
 import sys
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,11 +171,13 @@ def _setting(key: str) -> tuple[type, Any, str]:
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    import tomllib  # noqa: PLC0415 - 8 ms, and most repositories have no configuration
+
     try:
         with open(path, "rb") as file:
             tables = tomllib.load(file)
-    except FileNotFoundError:
-        return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise InvalidConfig(f"cannot read '{path}': {error}", hint=f"cat {path}") from error
     found: dict[str, Any] = {}

@@ -7,15 +7,14 @@ elsewhere, fsynced, and only then linked or renamed to their key.
 
 import errno
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Iterable, Iterator
 
-from mvs.backends.failures import storage
+from mvs.backends.failures import failure, storage
 from mvs.errors import SyncFailed
 
-_READ_BLOCK = 1 << 16
+_READ_BLOCK = 1 << 13
 # What link(2) answers where there are no hard links, or no more of them (ext4: 65,000 a file).
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
@@ -38,8 +37,9 @@ class Directory:
         Raises:
             FileNotFoundError: there is none.
         """
-        with storage(self.root):
-            fd = os.open(self.path(key), os.O_RDONLY | os.O_CLOEXEC)
+        # No context manager here: listing a store comes by thousands of times.
+        try:
+            fd = os.open(f"{self.root}/{key}", os.O_RDONLY | os.O_CLOEXEC)
             try:
                 # One call for most files: refs and manifests are small.
                 data = os.read(fd, _READ_BLOCK)
@@ -51,6 +51,11 @@ class Directory:
                 return data
             finally:
                 os.close(fd)
+        except OSError as error:
+            meant = failure(error, self.root)
+            if meant is error:
+                raise
+            raise meant from error
 
     def size(self, key: str) -> int | None:
         """Return the size of the regular file under a key, None where there is none."""
@@ -89,7 +94,7 @@ class Directory:
         Only for whoever holds the lock of the store, which is why nobody else takes it for rubbish.
         """
         self.ensure(self._temps)
-        path = self.path(f"{self._temps}/{secrets.token_hex(8)}.tmp")
+        path = self.path(f"{self._temps}/{os.urandom(8).hex()}.tmp")
         with storage(self.root):
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             try:

@@ -26,10 +26,17 @@ def storage(place: str) -> Iterator[None]:
     except _ANSWERS:
         raise
     except OSError as error:
-        where = error.filename if isinstance(error.filename, str) else place
-        reason = error.strerror or str(error)
-        if error.errno in _FULL:
-            raise StorageFull(f"no space left to write '{where}'", hint=f"df -h {place}") from error
-        if error.errno in _FORBIDDEN:
-            raise ReadOnlyStore(f"cannot write '{where}': {reason}", hint=f"ls -ld {place}") from error
-        raise StorageFailed(f"'{where}': {reason}", hint=f"df -h {place}") from error
+        raise failure(error, place) from error
+
+
+def failure(error: OSError, place: str) -> OSError | StorageFailed:
+    """Return what an error of the operating system means at `place`: itself where it is an answer."""
+    if isinstance(error, _ANSWERS):
+        return error
+    where = error.filename if isinstance(error.filename, str) else place
+    reason = error.strerror or str(error)
+    if error.errno in _FULL:
+        return StorageFull(f"no space left to write '{where}'", hint=f"df -h {place}")
+    if error.errno in _FORBIDDEN:
+        return ReadOnlyStore(f"no right to '{where}': {reason}", hint=f"ls -ld {place}")
+    return StorageFailed(f"'{where}': {reason}", hint=f"df -h {place}")

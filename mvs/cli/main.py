@@ -1,6 +1,7 @@
 """The command `mvs`: which verbs there are, and how errors leave the program."""
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -69,7 +70,12 @@ class Verbs(click.Group):
 @click.pass_context
 def main(ctx: click.Context, directory: str | None, quiet: bool, debug: bool) -> None:
     """Git for model artifacts: immutable versions of models, found by name"""
-    ctx.obj = {"directory": directory, "quiet": quiet, "debug": debug}
+    ctx.obj = {"quiet": quiet, "debug": debug}
+    if directory is not None:
+        try:
+            os.chdir(directory)
+        except OSError as error:
+            raise click.UsageError(f"cannot work in '{directory}': {error.strerror}") from error
 
 
 def run(arguments: list[str] | None = None) -> None:

@@ -38,9 +38,9 @@ def moment(when: datetime) -> str:
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print rows in columns as wide as their widest cell."""
     lines = [header, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    form = "  ".join(f"{{:{max(map(len, column))}}}" for column in zip(*lines, strict=True))
+    # One write: a line at a time costs more than finding what is on it.
+    click.echo("\n".join(form.format(*line).rstrip() for line in lines))
 
 
 def versions(found: Sequence[Version]) -> None:

@@ -4,7 +4,7 @@ import click
 
 from mvs import repository, workspace
 from mvs.cli import render
-from mvs.cli.main import main, settings
+from mvs.cli.main import main
 from mvs.cli.verb import Verb, json_option
 from mvs.workspace import SETTINGS, Workspace
 
@@ -13,13 +13,9 @@ from mvs.workspace import SETTINGS, Workspace
 @click.argument("directory", default=".")
 @click.option("--store", metavar="PATH", help="Keep versions in PATH, which repositories may share")
 @json_option
-@click.pass_context
-def init(ctx: click.Context, directory: str, store: str | None, as_json: bool) -> None:
+def init(directory: str, store: str | None, as_json: bool) -> None:
     """Make DIRECTORY a repository"""
-    import os  # noqa: PLC0415
-
-    base = settings(ctx)["directory"] or "."
-    repo = repository.init(os.path.join(base, directory), store=store)
+    repo = repository.init(directory, store=store)
     if as_json:
         render.as_json({"path": str(repo.root), "store": str(repo.store)})
     else:
@@ -33,27 +29,24 @@ def config() -> None:
 
 @config.command("get", cls=Verb)
 @click.argument("key")
-@click.pass_context
-def config_get(ctx: click.Context, key: str) -> None:
+def config_get(key: str) -> None:
     """Print one setting"""
-    click.echo(_text(workspace.setting(_workspace(ctx), key)))
+    click.echo(_text(workspace.setting(_workspace(), key)))
 
 
 @config.command("set", cls=Verb)
 @click.argument("key")
 @click.argument("value")
-@click.pass_context
-def config_set(ctx: click.Context, key: str, value: str) -> None:
+def config_set(key: str, value: str) -> None:
     """Change one setting"""
-    workspace.write_setting(workspace.find(settings(ctx)["directory"]), key, value)
+    workspace.write_setting(workspace.find(None), key, value)
 
 
 @config.command("list", cls=Verb)
 @json_option
-@click.pass_context
-def config_list(ctx: click.Context, as_json: bool) -> None:
+def config_list(as_json: bool) -> None:
     """Print every setting"""
-    space = _workspace(ctx)
+    space = _workspace()
     values = {key: workspace.setting(space, key) for key in SETTINGS}
     if as_json:
         render.as_json(values)
@@ -74,8 +67,8 @@ def completion(shell: str) -> None:
     click.echo(found(main, {}, "mvs", "_MVS_COMPLETE").source())
 
 
-def _workspace(ctx: click.Context) -> Workspace:
-    return Workspace.read(workspace.find(settings(ctx)["directory"]))
+def _workspace() -> Workspace:
+    return Workspace.read(workspace.find(None))
 
 
 def _text(value: object) -> str:

@@ -44,8 +44,7 @@ def pass_repository(function: Callable[Concatenate[Repository, Options], None]) 
 
 def open_repository(ctx: click.Context) -> Repository:
     """Open the repository that the options before the verb choose."""
-    chosen = settings(ctx)
-    return repository.open_with(chosen["directory"], Bar(quiet=chosen["quiet"]))
+    return repository.open_with(None, Bar(quiet=settings(ctx)["quiet"]))
 
 
 def json_option(function: Function) -> Function:

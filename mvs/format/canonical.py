@@ -14,6 +14,8 @@ MAX_DEPTH = 100
 MIN_INT = -(2**63)
 MAX_INT = 2**64 - 1
 
+_PLAIN = frozenset({str, bytes, bool, type(None)})
+
 
 def encode(value: Any) -> bytes:
     """Return the canonical bytes of None, bool, int, float, str, bytes, list and dict (str keys).
@@ -22,7 +24,13 @@ def encode(value: Any) -> bytes:
         ValueError: the value holds anything else, is nested deeper than `MAX_DEPTH`, or
             has a number that msgpack or JSON cannot hold.
     """
-    packed: bytes = msgpack.packb(_ordered(value, MAX_DEPTH), use_bin_type=True)
+    _check(value, MAX_DEPTH)
+    return pack(_ordered(value))
+
+
+def pack(value: Any) -> bytes:
+    """Return the canonical bytes of a value that is known to be good, its keys in order."""
+    packed: bytes = msgpack.packb(value, use_bin_type=True)
     return packed
 
 
@@ -33,8 +41,11 @@ def decode(data: bytes) -> Any:
         ValueError: `data` is not canonical msgpack of one value.
     """
     try:
-        value = msgpack.unpackb(data, raw=False, strict_map_key=True, use_list=True)
-        again = encode(value)
+        # Packing keeps the order of keys, which the hook has checked; it differs where a
+        # header is wider than it must be.
+        value = msgpack.unpackb(data, raw=False, use_list=True, object_pairs_hook=_sorted_map)
+        _check(value, MAX_DEPTH)
+        again = pack(value)
     except (TypeError, OverflowError, msgpack.UnpackException) as error:
         raise ValueError(f"not msgpack: {error}") from error
     if again != data:
@@ -42,26 +53,41 @@ def decode(data: bytes) -> Any:
     return value
 
 
-def _ordered(value: Any, depth: int) -> Any:
+def _sorted_map(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    found = dict(pairs)
+    if len(found) != len(keys) or keys != sorted(keys):
+        raise ValueError("keys are not sorted, or occur twice")
+    return found
+
+
+def _ordered(value: Any) -> Any:
+    if type(value) is dict:
+        # Code point order is UTF-8 byte order.
+        return {key: _ordered(value[key]) for key in sorted(value)}
+    if type(value) is list:
+        return [_ordered(item) for item in value]
+    return value
+
+
+def _check(value: Any, depth: int) -> None:
     kind = type(value)
-    if kind is str or kind is bytes or kind is bool or value is None:
-        return value
-    if kind is int:
+    if kind is dict or kind is list:
+        if depth == 0:
+            raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+        if kind is dict:
+            for key in value:
+                if type(key) is not str:
+                    raise ValueError(f"key {key!r} is not a string")
+            value = value.values()
+        for item in value:
+            if type(item) not in _PLAIN:
+                _check(item, depth - 1)
+    elif kind is int:
         if not MIN_INT <= value <= MAX_INT:
             raise ValueError(f"integer {value} does not fit 64 bits")
-        return value
-    if kind is float:
+    elif kind is float:
         if not math.isfinite(value):
             raise ValueError(f"{value} is not a finite number")
-        return value
-    if depth == 0:
-        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
-    if kind is list:
-        return [_ordered(item, depth - 1) for item in value]
-    if kind is dict:
-        for key in value:
-            if type(key) is not str:
-                raise ValueError(f"key {key!r} is not a string")
-        # Code point order is UTF-8 byte order.
-        return {key: _ordered(value[key], depth - 1) for key in sorted(value)}
-    raise ValueError(f"{kind.__name__} has no canonical form")
+    elif kind not in _PLAIN:
+        raise ValueError(f"{kind.__name__} has no canonical form")

@@ -2,21 +2,34 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from mvs.errors import CorruptManifest, InvalidMetadata, InvalidPath, InvalidTag, UnsupportedFormat
+from mvs.errors import CorruptManifest, InvalidPath, InvalidTag, UnsupportedFormat
 from mvs.format import canonical
 from mvs.format.ids import ObjectId
 from mvs.format.names import Tag, parse_name, parse_version
 from mvs.format.paths import check_paths
-from mvs.format.values import labels_of
 
 MAGIC = b"mvs-manifest 1\n"
 _FAMILY = b"mvs-manifest "
+_TYPES: dict[str, type] = {
+    "context": dict,
+    "created": int,
+    "dirs": list,
+    "files": list,
+    "labels": dict,
+    "message": str,
+    "metadata": dict,
+    "name": str,
+    "parents": list,
+    "tree": bytes,
+    "version": str,
+}
+_KEYS = list(_TYPES)
+_KINDS = list(_TYPES.values())
 
 
-@dataclass(frozen=True, slots=True)
-class FileEntry:
+class FileEntry(NamedTuple):
     """One file of a version: where it goes, its size in bytes, and the id of its content."""
 
     path: str
@@ -45,10 +58,10 @@ class Tree:
     @property
     def id(self) -> ObjectId:
         """The id of the content: equal files, equal id."""
-        return ObjectId.of(canonical.encode(self.encoded()))
+        return ObjectId.of(canonical.pack(self.encoded()))
 
     def encoded(self) -> dict[str, Any]:
-        """Return the keys of the manifest that hold the tree."""
+        """Return the keys of the manifest that hold the tree, in canonical order."""
         return {
             "dirs": list(self.dirs),
             "files": [
@@ -114,43 +127,36 @@ class Manifest:
 
     @classmethod
     def _from(cls, fields: dict[str, Any]) -> "Manifest":
-        name, version = _take(fields, "name", str), _take(fields, "version", str)
+        values = [fields.pop(key, None) for key in _KEYS]
+        if [type(value) for value in values] != _KINDS:
+            wrong = [key for key, value in zip(_KEYS, values, strict=True) if type(value) is not _TYPES[key]]
+            raise ValueError(f"'{wrong[0]}' is missing or of another type")
+        context, created, dirs, raw_files, labels, message, metadata, name, parents, tree_id, version = values
         if parse_name(name) != name or parse_version(version) != version:
             raise InvalidTag(f"tag '{name}:{version}' is not in lower case")
-        dirs = _take(fields, "dirs", list)
-        raw_files = _take(fields, "files", list)
         if not all(type(path) is str for path in dirs):
             raise ValueError("a folder's path is not a string")
         tree = Tree.of([_file(item) for item in raw_files], dirs)
         if [f.path for f in tree.files] != [item["path"] for item in raw_files] or list(tree.dirs) != dirs:
             raise ValueError("files are not sorted")
-        tree_id = ObjectId(_digest(_take(fields, "tree", bytes)))
-        if tree.id != tree_id:
+        if ObjectId.of(canonical.pack({"dirs": dirs, "files": raw_files})).raw != tree_id:
             raise ValueError("the tree id does not fit the files")
-        created = _take(fields, "created", int)
         if created < 0:
             raise ValueError("created before 1970")
-        labels = _take(fields, "labels", dict)
         if not all(type(value) is str for value in labels.values()):
-            raise InvalidMetadata("a label is not a string")
+            raise ValueError("a label is not a string")
         return cls(
             tag=Tag(name, version),
             created=created,
             tree=tree,
-            tree_id=tree_id,
-            labels=labels_of(labels),
-            metadata=_take(fields, "metadata", dict),
-            context=_take(fields, "context", dict),
-            parents=tuple(ObjectId(_digest(item)) for item in _take(fields, "parents", list)),
-            message=_take(fields, "message", str),
+            tree_id=ObjectId(tree_id),
+            labels=labels,
+            metadata=metadata,
+            context=context,
+            parents=tuple(ObjectId(_digest(item)) for item in parents),
+            message=message,
             extra=fields,
         )
-
-
-def _take(fields: dict[str, Any], key: str, kind: type) -> Any:
-    if type(fields.get(key)) is not kind:
-        raise ValueError(f"'{key}' is missing or not of type {kind.__name__}")
-    return fields.pop(key)
 
 
 def _digest(value: Any) -> bytes:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from mvs.errors import InvalidTag
@@ -19,6 +20,7 @@ _HEX_PREFIX = re.compile(r"[0-9a-f]{1,64}\Z")
 _ALPHABET = "letters a-z, digits, and '.', '_', '-' between them"
 
 
+@lru_cache(maxsize=1024)
 def parse_name(text: str) -> str:
     """Return `text` as a name, lowered.
 

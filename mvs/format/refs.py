@@ -1,7 +1,7 @@
 """Refs: the line that says which manifest a tag is."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mvs.errors import CorruptRef, InvalidTag, UnsupportedFormat
 from mvs.format.ids import ObjectId
@@ -14,8 +14,7 @@ MAX_BYTES = 1024
 _LINE = re.compile(rf"{MAGIC} ([^ \n]+) ([0-9a-f]{{64}}) (0|[1-9][0-9]{{0,19}})\n\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+class Ref(NamedTuple):
     """One version as its ref tells it: tag, manifest id, and `created` in nanoseconds."""
 
     tag: Tag
@@ -46,4 +45,4 @@ class Ref:
             raise CorruptRef(f"not a ref: {error}") from error
         if str(tag) != match[1]:
             raise CorruptRef("not a ref: tag in upper case")
-        return cls(tag, ObjectId.from_hex(match[2]), int(match[3]))
+        return cls(tag, ObjectId(bytes.fromhex(match[2])), int(match[3]))

@@ -8,7 +8,6 @@ path it has in the metadata.
 import datetime
 import enum
 import math
-import uuid
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
@@ -48,8 +47,8 @@ def labels_of(labels: Mapping[str, str] | None) -> dict[str, str]:
 def metadata_of(metadata: Mapping[str, Any] | None, what: str = "metadata") -> dict[str, Any]:
     """Return `metadata` as it is stored: what JSON can hold, with string keys at every level.
 
-    numpy and array-likes with `tolist`, datetimes (ISO 8601), paths, enums, UUIDs and
-    tuples are converted.
+    numpy and array-likes with `tolist`, datetimes (ISO 8601), paths, enums and tuples
+    are converted.
 
     Raises:
         InvalidMetadata: a value has no such form (NaN, infinities, bytes, complex, sets,
@@ -89,7 +88,7 @@ def _plain(value: Any, where: str, depth: int) -> Any:
         return [_plain(item, f"{where}[{index}]", depth - 1) for index, item in enumerate(value)]
     if isinstance(value, datetime.datetime | datetime.date | datetime.time):
         return value.isoformat()
-    if isinstance(value, PurePath | uuid.UUID):
+    if isinstance(value, PurePath):
         _check_text(str(value), where)
         return str(value)
     if hasattr(value, "dtype") and hasattr(value, "tolist"):

@@ -1,1 +1,20 @@
-"""What can be done with a store, one verb a module. Verbs return facts, never text."""
+"""What can be done with a store, one verb a module. Verbs return facts, never text.
+
+A verb is imported when it is first used (`ops.save.save`): a shell user who lists
+versions does not wait for the code that saves them.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mvs.ops import checkout, context, delete, history, query, save, walk
+
+__all__ = ["checkout", "context", "delete", "history", "query", "save", "walk"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'mvs.ops' has no attribute '{name}'")
+    import importlib  # noqa: PLC0415 - see above
+
+    return importlib.import_module(f"mvs.ops.{name}")

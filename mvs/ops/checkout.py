@@ -7,8 +7,6 @@ user's is overwritten unless that is forced, and what is not in the version is n
 import fnmatch
 import os
 import re
-import secrets
-import shutil
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -83,7 +81,9 @@ def run(store: Store, plan: CheckoutPlan, *, link: bool, force: bool, progress: 
     todo = [entry for entry in plan.files if entry.path not in plan.present]
     parent = os.path.dirname(os.path.abspath(plan.dest)) if fresh else plan.dest
     os.makedirs(parent, exist_ok=True)
-    building = os.path.join(parent, f".mvs-checkout-{secrets.token_hex(8)}")
+    building = os.path.join(parent, f".mvs-checkout-{os.urandom(8).hex()}")
+    import shutil  # noqa: PLC0415 - 10 ms that other verbs never need
+
     with storage(parent):
         try:
             os.mkdir(building)
@@ -158,13 +158,9 @@ def _copy(store: Store, entry: FileEntry, target: str, tag: Tag, advance: Advanc
                 hint=f"mvs log {tag.name}",
             )
         if entry.executable:
-            os.fchmod(copy.fileno(), os.fstat(copy.fileno()).st_mode | 0o111 & ~_umask())
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+            mode = os.fstat(copy.fileno()).st_mode & 0o777
+            # Whoever the umask lets read may execute.
+            os.fchmod(copy.fileno(), mode | (mode & 0o444) >> 2)
 
 
 def _merge(building: str, dest: str, plan: CheckoutPlan, todo: list[FileEntry]) -> None:

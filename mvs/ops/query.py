@@ -4,7 +4,7 @@ import fnmatch
 import heapq
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mvs.errors import AliasNotFound, AmbiguousSpec, Corrupt, NameNotFound, NotFound, UnsupportedFormat, VersionNotFound
 from mvs.format.manifest import Manifest
@@ -16,8 +16,7 @@ from mvs.store.store import Store
 _SHOWN = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """One version as it is stored: its ref and its manifest."""
 
     ref: Ref

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from mvs.errors import Corrupt, TagExists, TagTaken
+from mvs.errors import Corrupt, SourceChanged, TagExists, TagTaken
 from mvs.format.ids import ObjectId
 from mvs.format.journal import Event
 from mvs.format.manifest import FileEntry, Manifest, Tree
@@ -117,11 +117,11 @@ def _stage(store: Store, session: Session, folder: Folder, take: Take, progress:
     wide = len(folder.files) < cores()
 
     def work(found: Found, advance: Advance) -> Staged:
-        if take == "move":
-            return session.link(found.place, advance, wide=wide)
-        if take == "adopt":
-            return session.adopt(found.place, advance, wide=wide)
-        return session.take(found.place, advance, wide=wide)
+        ways = {"copy": session.take, "move": session.link, "adopt": session.adopt}
+        content = ways[take](found.place, advance, wide=wide)
+        if content.size != found.size:
+            raise SourceChanged(f"'{found.path}' changed while it was saved", hint=f"fuser -v {found.place}")
+        return content
 
     # Largest first, so that no thread is left with the largest at the end.
     order = sorted(range(len(folder.files)), key=lambda index: -folder.files[index].size)

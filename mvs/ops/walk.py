@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from mvs.errors import EmptyFolder, ForbiddenPlace, InvalidPath, SourceChanged, SourceNotFound
 from mvs.format.paths import check_paths, is_forbidden
 
+# Deeper trees are links gone wrong, and would exhaust the stack.
+MAX_DEPTH = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -111,6 +114,8 @@ def _descend(
     dirs: list[str],
     skipped: list[str],
 ) -> None:
+    if prefix.count("/") > MAX_DEPTH:
+        raise InvalidPath(f"'{folder}' lies deeper than {MAX_DEPTH} folders")
     empty = True
     for entry in _entries(folder):
         path = prefix + entry.name

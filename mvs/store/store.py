@@ -2,21 +2,24 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mvs.backends.directory import Directory
 from mvs.backends.failures import storage
-from mvs.backends.locks import exclusive
 from mvs.errors import CorruptManifest, CorruptObject, CorruptRef, MissingObject, NotARepository, UnsupportedFormat
 from mvs.format.layout import FORMAT_FILE, LOCK, RESCUED, STAGING, check_format, new_format
 from mvs.format.manifest import Manifest
 from mvs.format.refs import Ref
 from mvs.store.journal import Journal
 from mvs.store.objects import Adding, Objects
-from mvs.store.probes import Probes
 from mvs.store.refs import Refs
-from mvs.store.staging import Session, new_session
-from mvs.store.views import Views
+
+if TYPE_CHECKING:
+    from mvs.store.probes import Probes
+    from mvs.store.staging import Session
+    from mvs.store.views import Views
 
 
 class Store:
@@ -39,8 +42,20 @@ class Store:
         self.objects = Objects(self._disk)
         self.refs = Refs(self._disk)
         self.journal = Journal(self._disk)
-        self.probes = Probes(self._disk, self.objects)
-        self.views = Views(self._disk, self.objects)
+
+    @cached_property
+    def probes(self) -> "Probes":
+        """Guesses at what the store has already."""
+        from mvs.store.probes import Probes  # noqa: PLC0415 - only saving needs it
+
+        return Probes(self._disk, self.objects)
+
+    @cached_property
+    def views(self) -> "Views":
+        """Folders of links to the files of a version."""
+        from mvs.store.views import Views  # noqa: PLC0415 - listing does not need it
+
+        return Views(self._disk, self.objects)
 
     @property
     def rescued(self) -> str:
@@ -71,11 +86,15 @@ class Store:
             StoreBusy: another process does not let go of it.
         """
         self._check_writable()
+        from mvs.backends.locks import exclusive  # noqa: PLC0415 - readers take no lock
+
         with exclusive(self._disk.path(LOCK)):
             yield
 
-    def session(self) -> AbstractContextManager[Session]:
+    def session(self) -> "AbstractContextManager[Session]":
         """Open a staging session; what is in it when it ends is removed."""
+        from mvs.store.staging import new_session  # noqa: PLC0415 - only saving needs it
+
         self._check_writable()
         return new_session(self._disk, self.objects, self.probes)
 
