@@ -16,7 +16,7 @@ from mvs.format.names import Spec, Tag, parse_target
 from mvs.format.values import labels_of, metadata_of
 from mvs.progress import Progress, Silent
 from mvs.store.store import Store
-from mvs.version import Version, id_of
+from mvs.version import Version
 from mvs.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ class Repository:
         Raises:
             NameNotFound: nothing was ever saved under it.
         """
-        return ops.history.history(self._store, self._spec(name).name)
+        return ops.history.history(self._store, self._spec(name).name, self._progress.notice)
 
     def _save(self, request: "Request", source: str, take: "Take", session: "Session") -> Version:
         folder = ops.walk.walk(source)
@@ -274,7 +274,8 @@ class Repository:
         if isinstance(parents, str | Tag | Version):
             parents = [parents]
         return tuple(
-            id_of(p) if isinstance(p, Version) else ops.query.resolve(self._store, self._spec(p)).id for p in parents
+            ObjectId.from_hex(p.id) if isinstance(p, Version) else ops.query.resolve(self._store, self._spec(p)).id
+            for p in parents
         )
 
     def _context(self, given: Mapping[str, Any]) -> dict[str, Any]:

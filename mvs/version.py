@@ -9,7 +9,6 @@ from typing import Any, BinaryIO, NamedTuple
 from blake3 import blake3
 
 from mvs.errors import Corrupt, CorruptObject, FileNotInVersion, VersionNotFound
-from mvs.format.ids import ObjectId
 from mvs.format.manifest import FileEntry, Manifest
 from mvs.format.names import Tag
 from mvs.format.refs import Ref
@@ -216,11 +215,6 @@ class Version:
             return VersionNotFound(f"version '{self.tag}' was deleted", hint=f"mvs restore {self.tag}")
         what = f"file '{path}' of '{self.tag}'" if path else f"version '{self.tag}'"
         return type(error)(f"{what} is damaged in the store: {error.message}", hint=f"mvs log {self.name}")
-
-
-def id_of(version: Version) -> ObjectId:
-    """Return the manifest id of a version as a type."""
-    return ObjectId.from_hex(version.id)
 
 
 def _copy(value: Any) -> Any:

@@ -1,35 +1,33 @@
 """The history of a name: its versions, and what happened to their tags."""
 
+from collections.abc import Callable
+
 from mvs.errors import NameNotFound
 from mvs.format.journal import Event
-from mvs.format.names import Tag
 from mvs.store.store import Store
 
 
-def history(store: Store, name: str) -> list[Event]:
+def history(store: Store, name: str, damaged: Callable[[str], None]) -> list[Event]:
     """Return the events of a name that took effect, newest first.
 
-    A version whose event was lost with the journal is told from its ref.
+    A version whose event was lost with the journal is told from its ref. What cannot be
+    read is told to `damaged`.
 
     Raises:
         NameNotFound: nothing was ever saved under the name.
     """
     events = list(store.journal.events(name))
     deleted = {event.old for event in events if event.event == "delete"}
-    refs = {ref.id: ref for ref in store.refs.of_name(name)}
+    refs = {ref.id: ref for ref in store.refs.readable(name, damaged)}
     # An event is written before its ref: where neither the ref nor its deletion followed,
     # the save was cut off and nothing happened.
     told = [event for event in events if event.event == "delete" or event.new in refs or event.new in deleted]
     known = {event.new for event in told}
-    for ref in refs.values():
-        if ref.id not in known:
-            tree = store.manifest(ref).tree_id
-            told.append(Event("save", ref.tag.version, None, ref.id, tree, ref.created, ref.created, ""))
+    told += [
+        Event("save", ref.tag.version, None, ref.id, None, ref.created, ref.created, "")
+        for ref in refs.values()
+        if ref.id not in known
+    ]
     if not told:
         raise NameNotFound(f"no model '{name}'", hint="mvs list")
     return sorted(told, key=lambda event: event.at, reverse=True)
-
-
-def tag_of(name: str, event: Event) -> Tag:
-    """Return the tag an event is about."""
-    return Tag(name, event.version)

@@ -120,14 +120,7 @@ def _names(store: Store, pattern: str | None) -> list[str]:
 
 def _refs(store: Store, names: list[str], damaged: Callable[[str], None]) -> Iterator[Ref]:
     for name in names:
-        for version in store.refs.versions(name):
-            try:
-                ref = store.refs.read(Tag(name, version))
-            except (Corrupt, UnsupportedFormat) as error:
-                damaged(f"version '{name}:{version}': {error.message}")
-                continue
-            if ref is not None:
-                yield ref
+        yield from store.refs.readable(name, damaged)
 
 
 def _latest(store: Store, spec: Spec) -> Ref | None:

@@ -5,10 +5,10 @@ same, so no order of crashes or races makes a name mean what it must not.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mvs.backends.directory import Directory
-from mvs.errors import CorruptRef, InvalidTag
+from mvs.errors import CorruptRef, InvalidTag, UnsupportedFormat
 from mvs.format.layout import ALIASES, TAGS
 from mvs.format.names import LATEST, Tag, parse_name, parse_version
 from mvs.format.refs import MAX_BYTES, Ref
@@ -57,6 +57,17 @@ class Refs:
             if refs or not listed:
                 break
         return sorted(refs, key=lambda ref: (ref.created, ref.tag.version), reverse=True)
+
+    def readable(self, name: str, damaged: Callable[[str], None]) -> Iterator[Ref]:
+        """Yield the refs of a name, in no order; one that cannot be read is told to `damaged`."""
+        for version in self.versions(name):
+            try:
+                ref = self.read(Tag(name, version))
+            except (CorruptRef, UnsupportedFormat) as error:
+                damaged(f"version '{name}:{version}': {error.message}")
+                continue
+            if ref is not None:
+                yield ref
 
     def versions(self, name: str) -> Iterator[str]:
         """Yield the versions of a name, in no order; their refs are not read."""
