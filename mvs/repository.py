@@ -135,7 +135,7 @@ class Repository:
             if_changed=if_changed,
             reuse_tag=reuse_tag,
         )
-        source = os.fspath(path)
+        source = os.fsdecode(path)
         if not ops.walk.contains(self._store.rescued, source):
             ops.walk.check_place(source, [str(self._store.root), str(self._space.control)], taking=move)
         with self._store.session() as session:
@@ -222,7 +222,7 @@ class Repository:
             CorruptObject, MissingObject: the store's bytes are damaged; `dest` is as it was.
         """
         stored = ops.query.load(self._store, self._spec(spec))
-        plan = ops.checkout.plan(self._store, stored, os.fspath(dest), include=include, exclude=exclude)
+        plan = ops.checkout.plan(self._store, stored, os.fsdecode(dest), include=include, exclude=exclude)
         return ops.checkout.run(self._store, plan, link=link, force=force, progress=self._progress)
 
     def log(self, name: str) -> builtins.list[Event]:
@@ -273,10 +273,12 @@ class Repository:
     def _parents(self, parents: Iterable[SpecLike]) -> tuple[ObjectId, ...]:
         if isinstance(parents, str | Tag | Version):
             parents = [parents]
-        return tuple(
-            ObjectId.from_hex(p.id) if isinstance(p, Version) else ops.query.resolve(self._store, self._spec(p)).id
-            for p in parents
-        )
+        return tuple(self._id(parent) for parent in parents)
+
+    def _id(self, version: SpecLike) -> ObjectId:
+        if isinstance(version, Version):
+            return ObjectId.from_hex(version.id)
+        return ops.query.resolve(self._store, self._spec(version)).id
 
     def _context(self, given: Mapping[str, Any]) -> dict[str, Any]:
         return metadata_of(ops.context.gather(__version__, given, workspace.environment()), "context")

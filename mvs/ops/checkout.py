@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mvs.backends.failures import storage
-from mvs.errors import CorruptObject, DestinationExists, FileNotInVersion, ForbiddenPlace
+from mvs.errors import CorruptObject, DestinationExists, FileNotInVersion, ForbiddenPlace, InvalidPath
 from mvs.format.manifest import FileEntry
 from mvs.format.names import Tag
 from mvs.ops.query import Stored
@@ -49,7 +49,7 @@ def plan(store: Store, stored: Stored, dest: str, *, include: Iterable[str], exc
         DestinationExists: a file or a link stands where a folder must be, or the reverse.
     """
     if not dest:
-        raise FileNotInVersion("the destination is empty", hint=f"mvs checkout {stored.ref.tag} DIR")
+        raise InvalidPath("the path to check out to is empty", hint=f"mvs checkout {stored.ref.tag} DIR")
     tree = stored.manifest.tree
     files = _chosen(tree.files, list(include), list(exclude), stored.ref.tag)
     _check_place(str(store.root), dest, files)
