@@ -11,7 +11,7 @@ help:  ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/made  ## Install, train a small model and walk through the main job (MODEL=path: on your own folder)
-	$(BIN)/python tests/demo.py $(MODEL)
+	$(BIN)/python tests/demo.py "$(MODEL)"
 
 test: lint types unit  ## Everything that must pass: lint, types, tests, docs
 

@@ -16,16 +16,15 @@ if TYPE_CHECKING:
     from mvs import errors
     from mvs.draft import Draft
     from mvs.errors import MvsError
-    from mvs.format.journal import Event
     from mvs.format.names import Tag
     from mvs.repository import Repository, init, open  # noqa: A004 - the name of the API
-    from mvs.version import File, Version
+    from mvs.version import Change, File, Version
 
 # Where each public name lives: nothing is imported before it is used, so that the
 # command line starts as fast as click.
 _HOMES = {
+    "Change": "mvs.version",
     "Draft": "mvs.draft",
-    "Event": "mvs.format.journal",
     "File": "mvs.version",
     "MvsError": "mvs.errors",
     "Repository": "mvs.repository",
@@ -36,8 +35,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "Change",
     "Draft",
-    "Event",
     "File",
     "MvsError",
     "Repository",

@@ -11,12 +11,11 @@ from mvs import ops, workspace
 from mvs._about import __version__
 from mvs.errors import InvalidInput, NotARepository
 from mvs.format.ids import ObjectId
-from mvs.format.journal import Event
 from mvs.format.names import Spec, Tag, parse_target
 from mvs.format.values import labels_of, metadata_of
 from mvs.progress import Progress, Silent
 from mvs.store.store import Store
-from mvs.version import Version
+from mvs.version import Change, Version, moment
 from mvs.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -225,13 +224,26 @@ class Repository:
         plan = ops.checkout.plan(self._store, stored, os.fsdecode(dest), include=include, exclude=exclude)
         return ops.checkout.run(self._store, plan, link=link, force=force, progress=self._progress)
 
-    def log(self, name: str) -> builtins.list[Event]:
+    def log(self, name: str) -> builtins.list[Change]:
         """Return what happened to the tags of a name, newest first.
 
         Raises:
             NameNotFound: nothing was ever saved under it.
         """
-        return ops.history.history(self._store, self._spec(name).name, self._progress.notice)
+        told = ops.history.history(self._store, self._spec(name).name, self._progress.notice)
+        return [
+            Change(
+                event=event.event,
+                tag=tag,
+                old=str(event.old) if event.old else None,
+                new=str(event.new) if event.new else None,
+                tree=str(event.tree) if event.tree else None,
+                at=moment(event.at),
+                by=event.by,
+                message=message,
+            )
+            for tag, event, message in told
+        ]
 
     def _save(self, request: "Request", source: str, take: "Take", session: "Session") -> Version:
         folder = ops.walk.walk(source)
@@ -300,10 +312,7 @@ def init(path: PathLike = ".", *, store: PathLike | None = None) -> Repository:
     if (control.is_dir() and (control / workspace.CONFIG).exists()) or (control / "format").exists():
         space = Workspace.read(control)
         if store is not None and space.store != wanted:
-            raise InvalidInput(
-                f"'{control.parent}' is a repository with the store '{space.store}' already",
-                hint=f"mvs config set store.path {wanted}",
-            )
+            raise InvalidInput(f"'{control.parent}' is a repository with the store '{space.store}' already")
     else:
         if wanted != control and wanted.is_dir() and any(wanted.iterdir()) and not (wanted / "format").exists():
             raise NotARepository(f"'{wanted}' is not empty and no store", hint=f"ls {wanted}")

@@ -34,6 +34,34 @@ class File(NamedTuple):
     executable: bool
 
 
+class Change(NamedTuple):
+    """One thing that happened to a tag.
+
+    Attributes:
+        event: "save", "delete" or "restore".
+        tag: the tag it happened to.
+        old: the id of what the tag meant before, None where it meant nothing.
+        new: the id of what the tag means since, None where it means nothing.
+        tree: the id of the content of that version, None where it is not known.
+        at: when, aware, in UTC, to the microsecond.
+        by: who, as `user@host`.
+        message: what the user said about the version, where that can still be read.
+    """
+
+    event: str
+    tag: Tag
+    old: str | None
+    new: str | None
+    tree: str | None
+    at: datetime
+    by: str
+    message: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts as JSON holds them, the form `--json` prints."""
+        return {**self._asdict(), "tag": str(self.tag), "at": _iso(self.at)}
+
+
 class Version:
     """One saved version. It never changes; two are equal when their ids are."""
 
@@ -70,8 +98,7 @@ class Version:
     @cached_property
     def created(self) -> datetime:
         """When it was saved, aware, in UTC, to the microsecond."""
-        seconds, rest = divmod(self._manifest.created, _NS)
-        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
+        return moment(self._manifest.created)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -178,7 +205,7 @@ class Version:
             "version": self.version,
             "id": self.id,
             "tree": self.tree,
-            "created": self.created.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "created": _iso(self.created),
             "size": self.size,
             "labels": self.labels,
             "metadata": self.metadata,
@@ -215,6 +242,16 @@ class Version:
             return VersionNotFound(f"version '{self.tag}' was deleted", hint=f"mvs restore {self.tag}")
         what = f"file '{path}' of '{self.tag}'" if path else f"version '{self.tag}'"
         return type(error)(f"{what} is damaged in the store: {error.message}", hint=f"mvs log {self.name}")
+
+
+def moment(at: int) -> datetime:
+    """Return nanoseconds since the epoch as an aware time in UTC, to the microsecond."""
+    seconds, rest = divmod(at, _NS)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
+
+
+def _iso(when: datetime) -> str:
+    return when.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _copy(value: Any) -> Any:

@@ -101,7 +101,7 @@ def write_setting(control: Path, key: str, text: str) -> None:
     Raises:
         InvalidConfig: there is no such setting, or `text` is no value for it.
     """
-    import tomlkit  # noqa: PLC0415 - 40 ms, only to write
+    import tomlkit  # noqa: PLC0415 - 10 ms, only to write
 
     kind = _setting(key)[0]
     path = control / CONFIG

@@ -20,7 +20,13 @@ from mvs.repository import Repository
 @click.option("--meta-file", type=click.Path(), metavar="FILE.json", help="Add the metadata in a JSON file")
 @click.option("-m", "--message", default="", help="Say what this version is")
 @click.option(
-    "-p", "--parent", "parents", shell_complete=complete_spec, multiple=True, help="A version it was made from"
+    "-p",
+    "--parent",
+    "parents",
+    metavar="SPEC",
+    shell_complete=complete_spec,
+    multiple=True,
+    help="A version it was made from",
 )
 @click.option("--move", is_flag=True, help="Move the files into the store instead of copying them")
 @click.option("--if-changed", is_flag=True, help="Save only if the latest version has other files")

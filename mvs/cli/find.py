@@ -4,7 +4,7 @@ import click
 
 from mvs.cli import render
 from mvs.cli.main import settings
-from mvs.cli.verb import Verb, complete_spec, json_option, label, pass_repository
+from mvs.cli.verb import SPECS, Verb, complete_spec, json_option, label, pass_repository
 from mvs.repository import Repository
 
 
@@ -29,7 +29,7 @@ def list_(repo: Repository, name: str | None, labels: list[tuple[str, str]], lim
         render.versions(found)
 
 
-@click.command(cls=Verb)
+@click.command(cls=Verb, epilog=SPECS)
 @click.argument("spec", shell_complete=complete_spec)
 @json_option
 @pass_repository
@@ -48,11 +48,8 @@ def show(repo: Repository, spec: str, as_json: bool) -> None:
 @pass_repository
 def log(repo: Repository, name: str, as_json: bool) -> None:
     """Show what happened to the versions of a name, newest first"""
-    events = repo.log(name)
-    plain = name.partition(":")[0].lower()
+    found = repo.log(name)
     if as_json:
-        render.as_json([render.event_facts(plain, event) for event in events])
+        render.as_json([change.to_dict() for change in found])
     else:
-        there = {event.new for event in events if event.event != "delete"}
-        messages = {version.id: version.message for version in (repo.list(plain) if there else [])}
-        render.events(plain, events, messages)
+        render.changes(found)

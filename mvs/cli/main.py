@@ -62,7 +62,11 @@ class Verbs(click.Group):
             raise
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Short forms: ls for list, rm for delete.",
+)
 @click.option("-C", "directory", metavar="DIR", help="Work as if started in DIR")
 @click.option("-q", "--quiet", is_flag=True, help="No notices, no progress")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error")

@@ -2,16 +2,13 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
 
-from mvs.format.journal import Event
-from mvs.format.names import Tag
-from mvs.version import Version
+from mvs.version import Change, Version
 
-_NS = 1_000_000_000
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -83,37 +80,19 @@ def version(found: Version) -> None:
         click.echo("  " + "  ".join(row))
 
 
-def events(name: str, found: Sequence[Event], messages: Mapping[str, str]) -> None:
+def changes(found: Sequence[Change]) -> None:
     """Print the history of a name."""
-    rows = []
-    for event in found:
-        id = str(event.new or event.old)
-        rows.append(
+    table(
+        ("WHEN", "EVENT", "TAG", "ID", "BY", "MESSAGE"),
+        [
             (
-                moment(_time(event.at)),
-                event.event,
-                str(Tag(name, event.version)),
-                id[:12],
-                event.by,
-                messages.get(id, "").partition("\n")[0],
+                moment(change.at),
+                change.event,
+                str(change.tag),
+                (change.new or change.old or "")[:12],
+                change.by,
+                change.message.partition("\n")[0],
             )
-        )
-    table(("WHEN", "EVENT", "TAG", "ID", "BY", "MESSAGE"), rows)
-
-
-def event_facts(name: str, event: Event) -> dict[str, Any]:
-    """Return an event as JSON holds it."""
-    return {
-        "event": event.event,
-        "tag": str(Tag(name, event.version)),
-        "old": str(event.old) if event.old else None,
-        "new": str(event.new) if event.new else None,
-        "tree": str(event.tree) if event.tree else None,
-        "at": _time(event.at).isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        "by": event.by,
-    }
-
-
-def _time(at: int) -> datetime:
-    seconds, rest = divmod(at, _NS)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
+            for change in found
+        ],
+    )

@@ -18,12 +18,28 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Options = ParamSpec("Options")
 
 
+SPECS = """\b
+SPEC is one of
+  NAME               the most recently saved version (also NAME:latest)
+  NAME:latest~N      the one saved N saves before it
+  NAME:VERSION       that one
+  NAME:BEGINNING*    the only one that begins so
+  NAME@ALIAS         the one an alias points at
+  NAME#DIGITS        the only one whose id begins so
+"""
+
+_COMMON = ((["-q", "--quiet"], "No notices, no progress"), (["--debug"], "Show the traceback of an error"))
+
+
 class Verb(click.Command):
     """A command that also takes `-q` and `--debug` behind its name."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for names, text in ((["-q", "--quiet"], "No notices, no progress"), (["--debug"], "Show tracebacks")):
+        for names, text in (
+            (["-q", "--quiet"], "No notices, no progress"),
+            (["--debug"], "Show the traceback of an error"),
+        ):
             self.params.append(click.Option(names, is_flag=True, expose_value=False, callback=_remember, help=text))
 
 

@@ -66,7 +66,7 @@ class Tag:
             return text
         name, version = parse_target(text)
         if version is None:
-            raise InvalidTag(f"tag '{text}' has no version", hint=f"mvs list {name}")
+            raise InvalidTag(f"tag '{text}' has no version", hint=f"mvs log {name}")
         return cls(name, version)
 
     def __str__(self) -> str:

@@ -71,7 +71,8 @@ def restore(store: Store, tag: Tag, *, now: Callable[[], int], by: str) -> Store
             raise TagExists(f"tag '{tag}' exists; there is nothing to restore", hint=f"mvs show {tag}")
         event = store.journal.last_deletion(tag.name, tag.version)
         if event is None or event.old is None:
-            raise VersionNotFound(f"tag '{tag}' was never deleted", hint=f"mvs log {tag.name}")
+            known = next(store.journal.events(tag.name), None)
+            raise VersionNotFound(f"tag '{tag}' was never deleted", hint=f"mvs log {tag.name}" if known else "mvs list")
         ref = Ref(tag, event.old, event.created)
         manifest = store.manifest(ref)
         _check_whole(store, manifest)

@@ -1,13 +1,24 @@
 """The history of a name: its versions, and what happened to their tags."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
-from mvs.errors import NameNotFound
+from mvs.errors import Corrupt, NameNotFound, UnsupportedFormat
 from mvs.format.journal import Event
+from mvs.format.names import Tag
+from mvs.format.refs import Ref
 from mvs.store.store import Store
 
 
-def history(store: Store, name: str, damaged: Callable[[str], None]) -> list[Event]:
+class Told(NamedTuple):
+    """One event that took effect, and what the user said about the version, where that can be read."""
+
+    tag: Tag
+    event: Event
+    message: str
+
+
+def history(store: Store, name: str, damaged: Callable[[str], None]) -> list[Told]:
     """Return the events of a name that took effect, newest first.
 
     A version whose event was lost with the journal is told from its ref. What cannot be
@@ -30,4 +41,15 @@ def history(store: Store, name: str, damaged: Callable[[str], None]) -> list[Eve
     ]
     if not told:
         raise NameNotFound(f"no model '{name}'", hint="mvs list")
-    return sorted(told, key=lambda event: event.at, reverse=True)
+    told.sort(key=lambda event: event.at, reverse=True)
+    return [Told(Tag(name, event.version), event, _message(store, name, event)) for event in told]
+
+
+def _message(store: Store, name: str, event: Event) -> str:
+    id = event.new or event.old
+    if id is None:
+        return ""
+    try:
+        return store.manifest(Ref(Tag(name, event.version), id, event.created)).message
+    except (Corrupt, UnsupportedFormat):
+        return ""

@@ -6,7 +6,16 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from mvs.errors import AliasNotFound, AmbiguousSpec, Corrupt, NameNotFound, NotFound, UnsupportedFormat, VersionNotFound
+from mvs.errors import (
+    AliasNotFound,
+    AmbiguousSpec,
+    Corrupt,
+    InvalidTag,
+    NameNotFound,
+    NotFound,
+    UnsupportedFormat,
+    VersionNotFound,
+)
 from mvs.format.manifest import Manifest
 from mvs.format.names import Spec, Tag, parse_name
 from mvs.format.refs import Ref
@@ -112,6 +121,8 @@ def _names(store: Store, pattern: str | None) -> list[str]:
     if is_glob(pattern):
         matches = re.compile(fnmatch.translate(pattern.lower())).match
         return [name for name in store.refs.names() if matches(name)]
+    if re.search("[:@#]", pattern):
+        raise InvalidTag(f"'{pattern}' is not a name, and versions are listed by name", hint=f"mvs show {pattern}")
     name = parse_name(pattern)
     if next(store.refs.versions(name), None) is None:
         raise _no_name(store, name)
@@ -133,7 +144,7 @@ def _latest(store: Store, spec: Spec) -> Ref | None:
 def _alias(store: Store, spec: Spec) -> Ref | None:
     pointed = store.refs.alias(spec.name, spec.value)
     if pointed is None:
-        raise AliasNotFound(f"no alias '{spec}'", hint=f"mvs log {spec.name}")
+        raise AliasNotFound(f"no alias '{spec}'", hint=f"mvs list {spec.name}")
     ref = store.refs.read(pointed.tag)
     if ref is None or ref.id != pointed.id:
         raise VersionNotFound(
@@ -156,6 +167,8 @@ def _only(store: Store, spec: Spec) -> Ref | None:
 
 
 def _not_found(store: Store, spec: Spec) -> NotFound:
+    if spec.kind == "version" and store.journal.last_deletion(spec.name, spec.value):
+        return VersionNotFound(f"version '{spec}' was deleted", hint=f"mvs restore {spec}")
     if next(store.refs.versions(spec.name), None) is None:
         return _no_name(store, spec.name)
     return VersionNotFound(f"no version '{spec}'", hint=f"mvs list {spec.name}")
@@ -164,5 +177,8 @@ def _not_found(store: Store, spec: Spec) -> NotFound:
 def _no_name(store: Store, name: str) -> NameNotFound:
     import difflib  # noqa: PLC0415 - only on the way to an error
 
-    near = difflib.get_close_matches(name, store.refs.names(), n=1)
+    names = store.refs.names()
+    if any(other.startswith(f"{name}/") for other in names):
+        return NameNotFound(f"no model '{name}', only some below it", hint=f"mvs list '{name}/*'")
+    near = difflib.get_close_matches(name, names, n=1)
     return NameNotFound(f"no model '{name}'", hint=f"mvs list {near[0]}" if near else "mvs list")

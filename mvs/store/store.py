@@ -73,6 +73,7 @@ class Store:
         if disk.size(FORMAT_FILE) is None:
             with storage(str(path)):
                 path.mkdir(parents=True, exist_ok=True)
+            Directory(str(path.parent), durable=True, temps=STAGING).sync(["."])
             # Made now, because a full disk could not make it when it is needed most.
             disk.ensure(RESCUED)
             disk.put(FORMAT_FILE, new_format())
