@@ -2,15 +2,15 @@
 
 import json
 import os
-import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from mvs.backends.failures import storage
-from mvs.errors import MvsError
+from mvs.errors import MvsError, TagExists, command
+from mvs.format.names import Tag
 from mvs.format.values import labels_of, metadata_of
 from mvs.store.staging import Session
 from mvs.version import Version
@@ -33,12 +33,19 @@ class Draft:
         metadata: dict[str, Any],
         session: AbstractContextManager[Session],
         finish: Finish,
+        *,
+        root: Path,
+        parents: Iterable[Tag],
+        message: str,
     ) -> None:
         self.labels = labels
         self.metadata = metadata
         self._target = target
         self._new_session = session
         self._finish = finish
+        self._root = root
+        self._parents = tuple(parents)
+        self._message = message
         self._stack = ExitStack()
         self._session: Session | None = None
         self._version: Version | None = None
@@ -81,22 +88,32 @@ class Draft:
     def _keep(self, session: Session, failure: BaseException) -> None:
         """Save the user's work from the clean-up of the session, and say where it is."""
         kept = session.keep()
-        command = ["mvs", "save", "--move", kept, self._target]
-        try:
-            for key, value in labels_of(self.labels).items():
-                command += ["-l", f"{key}={value}"]
-            if metadata := metadata_of(self.metadata):
-                beside = f"{kept}.metadata.json"
-                with open(beside, "w", encoding="utf-8") as file:
-                    json.dump(metadata, file)
-                command += ["--meta-file", beside]
-        except (MvsError, OSError):
-            # What cannot be stored is what failed; the files are what matters.
-            pass
-        hint = shlex.join(command)
+        hint = command("mvs", "-C", self._root, "save", "--move", kept, *self._arguments(kept, failure))
         if isinstance(failure, MvsError):
             failure.kept = Path(kept)
             failure.message += f"; the draft's files are kept in '{kept}'"
             failure.hint = hint
         else:
             failure.add_note(f"the draft's files are kept in '{kept}'; save them with: {hint}")
+
+    def _arguments(self, kept: str, failure: BaseException) -> list[str]:
+        """Return what `mvs save` needs to know, as far as it can be said."""
+        # A tag that is taken would be refused again: then mvs chooses a version.
+        name = self._target.partition(":")[0]
+        words = [name if isinstance(failure, TagExists) else self._target]
+        for parent in self._parents:
+            words += ["-p", str(parent)]
+        if self._message:
+            words += ["-m", self._message]
+        try:
+            for key, value in labels_of(self.labels).items():
+                words += ["-l", f"{key}={value}"]
+            if metadata := metadata_of(self.metadata):
+                beside = f"{kept}.metadata.json"
+                with open(beside, "w", encoding="utf-8") as file:
+                    json.dump(metadata, file)
+                words += ["--meta-file", beside]
+        except (MvsError, OSError):
+            # What cannot be stored is what failed; the files are what matters.
+            pass
+        return words

@@ -63,6 +63,13 @@ class MvsError(Exception):
         return self.message
 
 
+def command(*words: object) -> str:
+    """Return words as a command for a shell, for a hint."""
+    import shlex  # noqa: PLC0415 - only on the way to an error
+
+    return shlex.join(str(word) for word in words)
+
+
 class InvalidInput(MvsError):
     """The request cannot be fulfilled as it was put."""
 

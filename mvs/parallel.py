@@ -7,9 +7,12 @@ calls `advance` often; that is also where it stops.
 import os
 import threading
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from mvs.progress import Progress
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -53,8 +56,9 @@ def each(
     progress.start(label, total)
     try:
         with ThreadPoolExecutor(cores(), thread_name_prefix="mvs") as pool:
-            futures = [pool.submit(work, item, advance) for item in items]
+            futures: list[Future[Result]] = []
             try:
+                futures += (pool.submit(work, item, advance) for item in items)
                 done, _ = wait(futures, return_when=FIRST_EXCEPTION)
                 failed = [f for f in done if not f.cancelled() and f.exception() is not None]
                 if failed:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mvs import ops, workspace
 from mvs._about import __version__
-from mvs.errors import InvalidInput, NotARepository
+from mvs.errors import InvalidInput, InvalidPath, MvsError, NotARepository, SourceNotFound, command
 from mvs.format.ids import ObjectId
 from mvs.format.names import Spec, Tag, parse_target
 from mvs.format.values import labels_of, metadata_of
@@ -81,7 +81,7 @@ class Repository:
                 labels=labels_of(labels),
                 metadata=metadata_of(metadata),
                 context=self._context(given),
-                parents=parent_ids,
+                parents=tuple(id for _, id in parent_ids),
                 message=text,
                 reuse_tag=reuse_tag,
             )
@@ -93,6 +93,10 @@ class Repository:
             metadata_of(metadata),
             self._store.session(),
             finish,
+            # The folder from which the same repository is found.
+            root=self.root.parent if self.root.name == workspace.CONTROL else self.root,
+            parents=[tag for tag, _ in parent_ids],
+            message=text,
         )
 
     def save(
@@ -129,12 +133,12 @@ class Repository:
             labels=labels_of(labels),
             metadata=metadata_of(metadata),
             context=self._context(metadata_of(context, "context")),
-            parents=self._parents(parents),
+            parents=tuple(id for _, id in self._parents(parents)),
             message=_message(message),
             if_changed=if_changed,
             reuse_tag=reuse_tag,
         )
-        source = os.fsdecode(path)
+        source = _path(path, SourceNotFound)
         if not ops.walk.contains(self._store.rescued, source):
             ops.walk.check_place(source, [str(self._store.root), str(self._space.control)], taking=move)
         with self._store.session() as session:
@@ -221,7 +225,7 @@ class Repository:
             CorruptObject, MissingObject: the store's bytes are damaged; `dest` is as it was.
         """
         stored = ops.query.load(self._store, self._spec(spec))
-        plan = ops.checkout.plan(self._store, stored, os.fsdecode(dest), include=include, exclude=exclude)
+        plan = ops.checkout.plan(self._store, stored, _path(dest, InvalidPath), include=include, exclude=exclude)
         return ops.checkout.run(self._store, plan, link=link, force=force, progress=self._progress)
 
     def log(self, name: str) -> builtins.list[Change]:
@@ -282,15 +286,17 @@ class Repository:
         if isinstance(given, str) and given != lowered and given.lower() == lowered:
             self._progress.notice(f"'{given}' is written '{lowered}': names are in lower case")
 
-    def _parents(self, parents: Iterable[SpecLike]) -> tuple[ObjectId, ...]:
+    def _parents(self, parents: Iterable[SpecLike]) -> builtins.list[tuple[Tag, ObjectId]]:
         if isinstance(parents, str | Tag | Version):
             parents = [parents]
-        return tuple(self._id(parent) for parent in parents)
+        return [self._parent(parent) for parent in parents]
 
-    def _id(self, version: SpecLike) -> ObjectId:
-        if isinstance(version, Version):
-            return ObjectId.from_hex(version.id)
-        return ops.query.resolve(self._store, self._spec(version)).id
+    def _parent(self, parent: SpecLike) -> tuple[Tag, ObjectId]:
+        if isinstance(parent, Version):
+            # It was made from this, even if its tag has been deleted since.
+            return parent.tag, ObjectId.from_hex(parent.id)
+        ref = ops.query.resolve(self._store, self._spec(parent))
+        return ref.tag, ref.id
 
     def _context(self, given: Mapping[str, Any]) -> dict[str, Any]:
         return metadata_of(ops.context.gather(__version__, given, workspace.environment()), "context")
@@ -315,7 +321,7 @@ def init(path: PathLike = ".", *, store: PathLike | None = None) -> Repository:
             raise InvalidInput(f"'{control.parent}' is a repository with the store '{space.store}' already")
     else:
         if wanted != control and wanted.is_dir() and any(wanted.iterdir()) and not (wanted / "format").exists():
-            raise NotARepository(f"'{wanted}' is not empty and no store", hint=f"ls {wanted}")
+            raise NotARepository(f"'{wanted}' is not empty and no store", hint=command("ls", wanted))
         workspace.make(control, store=str(wanted) if store is not None else None)
         space = Workspace.read(control)
     Store.make(space.store)
@@ -342,6 +348,13 @@ def open_with(path: PathLike | None, progress: Progress | None) -> Repository:
         workspace.make(control, store=None)
         Store.make(Workspace.read(control).store)
     return Repository(Workspace.read(control), progress=progress)
+
+
+def _path(path: PathLike, error: type[MvsError]) -> str:
+    text = os.fsdecode(path)
+    if "\0" in text:
+        raise error(f"path {text!r} holds a NUL")
+    return text
 
 
 def _message(text: str) -> str:

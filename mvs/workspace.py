@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mvs.errors import InvalidConfig, NotARepository, StorageFailed
+from mvs.errors import InvalidConfig, NotARepository, StorageFailed, command
 from mvs.format.paths import FORBIDDEN
 
 CONTROL = FORBIDDEN
@@ -68,7 +68,7 @@ def find(path: str | os.PathLike[str] | None) -> Path:
         if folder == start and path is not None and (folder / "format").is_file():
             return folder
     if path is not None:
-        raise NotARepository(f"'{path}' is in no repository", hint=f"mvs init {path}")
+        raise NotARepository(f"'{path}' is in no repository", hint=command("mvs", "init", path))
     return home()
 
 
@@ -90,7 +90,9 @@ def make(control: Path, *, store: str | None) -> None:
         if not ignore.exists():
             ignore.write_text(_IGNORE, encoding="utf-8")
     except OSError as error:
-        raise StorageFailed(f"cannot make '{control}': {error.strerror}", hint=f"ls -ld {control.parent}") from error
+        raise StorageFailed(
+            f"cannot make '{control}': {error.strerror}", hint=command("ls", "-ld", control.parent)
+        ) from error
     if store is not None:
         write_setting(control, "store.path", store)
 
@@ -108,7 +110,9 @@ def write_setting(control: Path, key: str, text: str) -> None:
     value: Any = text
     if kind is bool:
         if text.lower() not in ("true", "false"):
-            raise InvalidConfig(f"'{key}' is true or false, not '{text}'", hint=f"mvs config set {key} true")
+            raise InvalidConfig(
+                f"'{key}' is true or false, not '{text}'", hint=command("mvs", "config", "set", key, "true")
+            )
         value = text.lower() == "true"
     _read_settings(path)
     document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
@@ -116,11 +120,12 @@ def write_setting(control: Path, key: str, text: str) -> None:
     document.setdefault(table, tomlkit.table())[leaf] = value
     temp = path.with_name(f"{CONFIG}.{os.getpid()}.tmp")
     try:
+        control.mkdir(parents=True, exist_ok=True)
         temp.write_text(tomlkit.dumps(document), encoding="utf-8")
         temp.replace(path)
     except OSError as error:
         temp.unlink(missing_ok=True)
-        raise StorageFailed(f"cannot write '{path}': {error.strerror}", hint=f"ls -ld {control}") from error
+        raise StorageFailed(f"cannot write '{path}': {error.strerror}", hint=command("ls", "-ld", control)) from error
 
 
 def setting(workspace: Workspace, key: str) -> Any:
@@ -157,6 +162,11 @@ def is_plain_terminal() -> bool:
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def forbids_colour() -> bool:
+    """Tell whether the user wants no colours (https://no-color.org)."""
+    return bool(os.environ.get("NO_COLOR"))
+
+
 def _working_directory() -> str:
     try:
         return os.getcwd()
@@ -179,12 +189,14 @@ def _read_settings(path: Path) -> dict[str, Any]:
         with open(path, "rb") as file:
             tables = tomllib.load(file)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise InvalidConfig(f"cannot read '{path}': {error}", hint=f"cat {path}") from error
+        raise InvalidConfig(f"cannot read '{path}': {error}", hint=command("cat", path)) from error
     found: dict[str, Any] = {}
     for table, entries in tables.items():
         for leaf, value in entries.items() if isinstance(entries, dict) else [("", entries)]:
             key = f"{table}.{leaf}" if leaf else table
             if type(value) is not _setting(key)[0]:
-                raise InvalidConfig(f"'{key}' in '{path}' is not a {_setting(key)[0].__name__}", hint=f"cat {path}")
+                raise InvalidConfig(
+                    f"'{key}' in '{path}' is not a {_setting(key)[0].__name__}", hint=command("cat", path)
+                )
             found[key] = value
     return found

@@ -1,9 +1,11 @@
 """What most tests need: a repository, a model folder, the command line."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -44,23 +46,21 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def cli(repo: mvs.Repository, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
+def cli(repo: mvs.Repository, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Run the command line in the repository; `code` is what it must exit with."""
     monkeypatch.chdir(repo.root.parent)
     runner = CliRunner()
 
     def call(*arguments: str | os.PathLike[str], code: int = 0, stdin: str | None = None) -> Result:
-        result = runner.invoke(Wrapped(), [os.fspath(a) for a in arguments], input=stdin)
+        result = runner.invoke(Wrapped("mvs"), [os.fspath(a) for a in arguments], input=stdin)
         assert result.exit_code == code, f"exit {result.exit_code}\n{result.output}"
         return result
 
-    yield call
+    return call
 
 
-class Wrapped:
-    """What CliRunner expects of a command, around `run`, which turns errors into exit codes."""
+class Wrapped(click.Command):
+    """`run`, which turns errors into exit codes, as the command that CliRunner expects."""
 
-    name = "mvs"
-
-    def main(self, args: list[str], prog_name: str, **_: object) -> None:
-        run(args)
+    def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> Any:
+        run(list(args or ()))

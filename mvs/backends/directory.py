@@ -179,6 +179,7 @@ class Directory:
                 os.close(fd)
             if size == 0:
                 self.sync([os.path.dirname(key)])
+                self.sync_above(key)
 
     def remove(self, key: str) -> None:
         """Remove the file under a key; its folder is not synced yet."""
@@ -195,11 +196,17 @@ class Directory:
             return
         for key in keys:
             path = self.path(key)
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                self.sync_file(fd, path)
-            finally:
-                os.close(fd)
+            with storage(self.root):
+                fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    self.sync_file(fd, path)
+                finally:
+                    os.close(fd)
+
+    def sync_above(self, key: str) -> None:
+        """Make the names of all folders above a key durable: whoever made one may have died before."""
+        while key := os.path.dirname(key):
+            self.sync([os.path.dirname(key)])
 
     def sync_file(self, fd: int, path: str) -> None:
         """Make the content of an open file durable.

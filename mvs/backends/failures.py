@@ -4,7 +4,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mvs.errors import ReadOnlyStore, StorageFailed, StorageFull
+from mvs.errors import ReadOnlyStore, StorageFailed, StorageFull, command
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -36,7 +36,7 @@ def failure(error: OSError, place: str) -> OSError | StorageFailed:
     where = error.filename if isinstance(error.filename, str) else place
     reason = error.strerror or str(error)
     if error.errno in _FULL:
-        return StorageFull(f"no space left to write '{where}'", hint=f"df -h {place}")
+        return StorageFull(f"no space left to write '{where}'", hint=command("df", "-h", place))
     if error.errno in _FORBIDDEN:
-        return ReadOnlyStore(f"no right to '{where}': {reason}", hint=f"ls -ld {place}")
-    return StorageFailed(f"'{where}': {reason}", hint=f"df -h {place}")
+        return ReadOnlyStore(f"no right to '{where}': {reason}", hint=command("ls", "-ld", place))
+    return StorageFailed(f"'{where}': {reason}", hint=command("df", "-h", place))

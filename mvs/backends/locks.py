@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mvs.backends.failures import storage
-from mvs.errors import StoreBusy
+from mvs.errors import StoreBusy, command
 
 # A save holds the lock for milliseconds; a minute of waiting means a process that hangs.
 PATIENCE = 60.0
@@ -27,7 +27,7 @@ def exclusive(path: str, *, patience: float = PATIENCE) -> Iterator[None]:
             lock.acquire(timeout=patience)
         except Timeout:
             raise StoreBusy(
-                f"another process has held '{path}' for {patience:.0f} seconds", hint=f"fuser -v {path}"
+                f"another process has held '{path}' for {patience:.0f} seconds", hint=command("fuser", "-v", path)
             ) from None
     try:
         yield

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mvs._about import __version__
-from mvs.errors import MvsError, StorageFailed
+from mvs.errors import MvsError, StorageFailed, command
 
 INTERRUPTED = 130
 INTERNAL = 70
@@ -44,8 +44,8 @@ class Verbs(click.Group):
         if name not in VERBS:
             return None
         module = importlib.import_module(f"mvs.cli.{VERBS[name]}")
-        command: click.Command = getattr(module, f"{name}_" if name in ("list", "path") else name)
-        return command
+        found: click.Command = getattr(module, f"{name}_" if name in ("list", "path") else name)
+        return found
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -96,7 +96,8 @@ def run(arguments: list[str] | None = None) -> None:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
-        if isinstance(error, click.Abort) and not isinstance(error.__cause__, KeyboardInterrupt):
+        reason = error.__cause__ or error.__context__
+        if isinstance(error, click.Abort) and not isinstance(reason, KeyboardInterrupt):
             click.echo("not confirmed; nothing was changed", err=True)
             code = 1
         else:
@@ -111,13 +112,20 @@ def run(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if debug:
             raise
-        _say(f"internal error: {type(error).__name__}: {error}", f"mvs --debug {' '.join(sys.argv[1:])}")
+        _say(
+            f"internal error: {type(error).__name__}: {error}",
+            command("mvs", "--debug", *(sys.argv[1:] if arguments is None else arguments)),
+        )
         code = INTERNAL
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _say(message: str, hint: str) -> None:
-    click.echo(click.style("error: ", fg="red", bold=True) + _printable(message), err=True)
+    from mvs.workspace import forbids_colour  # noqa: PLC0415 - only on the way to an error
+
+    # None: click decides by the terminal.
+    colour = False if forbids_colour() else None
+    click.echo(click.style("error: ", fg="red", bold=True) + _printable(message), err=True, color=colour)
     if hint:
         click.echo(f"hint:  {_printable(hint)}", err=True)
 

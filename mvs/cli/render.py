@@ -27,6 +27,11 @@ def size(count: int) -> str:
     return f"{value:.1f} {_UNITS[-1]}"
 
 
+def plain(text: str) -> str:
+    """Return text of the user's with everything a terminal would obey spelled out."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def moment(when: datetime) -> str:
     """Return a time in the user's own time zone."""
     return f"{when.astimezone():%Y-%m-%d %H:%M:%S}"
@@ -34,7 +39,7 @@ def moment(when: datetime) -> str:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print rows in columns as wide as their widest cell."""
-    lines = [header, *rows]
+    lines = [header, *([plain(cell) for cell in row] for row in rows)]
     form = "  ".join(f"{{:{max(map(len, column))}}}" for column in zip(*lines, strict=True))
     # One write: a line at a time costs more than finding what is on it.
     click.echo("\n".join(form.format(*line).rstrip() for line in lines))
@@ -63,8 +68,8 @@ def version(found: Version) -> None:
         ("created", moment(found.created)),
         ("size", f"{size(found.size)} in {len(found.files)} file{'s' if len(found.files) != 1 else ''}"),
         *(("parent", parent) for parent in found.parents),
-        ("labels", pairs(found.labels)),
-        ("message", found.message.replace("\n", "\n          ")),
+        ("labels", plain(pairs(found.labels))),
+        ("message", "\n          ".join(map(plain, found.message.split("\n")))),
     ]
     for key, value in facts:
         if value:
@@ -73,9 +78,9 @@ def version(found: Version) -> None:
         if values:
             click.echo(f"{title}:")
             for key, value in values.items():
-                click.echo(f"  {key}: {json.dumps(value, ensure_ascii=False)}")
+                click.echo(f"  {plain(key)}: {plain(json.dumps(value, ensure_ascii=False))}")
     click.echo("files:")
-    rows = [(f.blob, size(f.size).rjust(9), f.path + ("*" if f.executable else "")) for f in found.files]
+    rows = [(f.blob, size(f.size).rjust(9), plain(f.path) + ("*" if f.executable else "")) for f in found.files]
     for row in rows:
         click.echo("  " + "  ".join(row))
 

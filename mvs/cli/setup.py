@@ -8,6 +8,25 @@ from mvs.cli.main import main
 from mvs.cli.verb import Verb, json_option
 from mvs.workspace import SETTINGS, Workspace
 
+# click's own script trusts bash to leave words whole; bash cuts them at ':', and a tag is one word.
+_BASH = """%(complete_func)s() {
+    local IFS=$'\\n' line="${COMP_LINE:0:$COMP_POINT}" cut="" type value
+    local words; IFS=' ' read -ra words <<< "$line"
+    [[ "$line" == *" " ]] && words+=("")
+    local current="${words[-1]}"
+    [[ "$current" == *:* && "$COMP_WORDBREAKS" == *:* ]] && cut="${current%%:*}:"
+    COMPREPLY=()
+    while IFS=',' read -r type value; do
+        case $type in
+            dir) compopt -o dirnames ;;
+            file) compopt -o default ;;
+            plain) COMPREPLY+=("${value#"$cut"}") ;;
+        esac
+    done < <(COMP_WORDS="$line" COMP_CWORD=$((${#words[@]} - 1)) %(complete_var)s=bash_complete "$1")
+}
+complete -o nosort -F %(complete_func)s %(prog_name)s
+"""
+
 
 @click.command(cls=Verb)
 @click.argument("directory", default=".")
@@ -60,9 +79,12 @@ def config_list(as_json: bool) -> None:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the completion script of a shell, to be evaluated by it"""
-    from click.shell_completion import get_completion_class  # noqa: PLC0415
+    from click.shell_completion import BashComplete, get_completion_class  # noqa: PLC0415 - only here
 
-    found = get_completion_class(shell)
+    class TagBashComplete(BashComplete):
+        source_template = _BASH
+
+    found = TagBashComplete if shell == "bash" else get_completion_class(shell)
     assert found is not None
     click.echo(found(main, {}, "mvs", "_MVS_COMPLETE").source())
 

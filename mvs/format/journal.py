@@ -56,18 +56,20 @@ class Event:
             fields = json.loads(payload)
             if fields["event"] not in ("save", "delete", "restore"):
                 return None
+            if type(fields["created"]) is not int or type(fields["at"]) is not int:
+                return None
             return cls(
                 event=fields["event"],
                 version=str(fields["version"]),
                 old=_id(fields["old"]),
                 new=_id(fields["new"]),
                 tree=_id(fields["tree"]),
-                created=int(fields["created"]),
-                at=int(fields["at"]),
+                created=fields["created"],
+                at=fields["at"],
                 by=str(fields["by"]),
                 reuse=bool(fields.get("reuse", False)),
             )
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return None
 
 

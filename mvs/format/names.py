@@ -86,6 +86,8 @@ def parse_target(text: "str | Tag") -> tuple[str, str | None]:
     name, colon, version = text.partition(":")
     if not colon:
         return parse_name(name), None
+    if not version:
+        raise InvalidTag(f"'{text}' has no version behind the ':'")
     return parse_name(name), parse_version(version)
 
 

@@ -36,8 +36,9 @@ class Ref(NamedTuple):
         text = data.decode("utf-8", "replace")
         match = _LINE.match(text)
         if match is None:
-            if text.startswith("mvs-ref ") and not text.startswith(MAGIC + " "):
-                raise UnsupportedFormat(f"this release does not know the format '{text[:12].strip()}'")
+            later = re.match(r"(mvs-ref [0-9]+) ", text)
+            if later and later[1] != MAGIC:
+                raise UnsupportedFormat(f"this release does not know the format '{later[1]}'")
             raise CorruptRef("not a ref")
         try:
             tag = Tag.parse(match[1])

@@ -97,11 +97,20 @@ def _plain(value: Any, where: str, depth: int) -> Any:
 
 
 def _array(value: Any, where: str) -> Any:
+    kind = getattr(value.dtype, "kind", "")
     plain = value.tolist()
+    # numpy: spans and records have no form of their own in JSON, masks hide values, and
+    # a moment in nanoseconds becomes a bare number, NaT None.
+    if kind in tuple("mV") or hasattr(value, "mask") or (kind == "M" and not _are_dates(plain)):
+        raise InvalidMetadata(f"{where}: {type(value).__name__} of {value.dtype} would lose its meaning in JSON")
     # A type whose tolist() gives itself back would recurse for ever.
     if hasattr(plain, "dtype"):
         raise InvalidMetadata(f"{where}: {type(value).__name__} is nothing JSON can hold")
     return plain
+
+
+def _are_dates(plain: Any) -> bool:
+    return all(map(_are_dates, plain)) if isinstance(plain, list) else isinstance(plain, datetime.date)
 
 
 def _key(key: Any, where: str) -> str:

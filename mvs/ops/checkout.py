@@ -11,9 +11,18 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from mvs.backends.failures import storage
-from mvs.errors import CorruptObject, DestinationExists, FileNotInVersion, ForbiddenPlace, InvalidPath
+from mvs.errors import (
+    CorruptObject,
+    DestinationExists,
+    FileNotInVersion,
+    ForbiddenPlace,
+    InvalidPath,
+    MissingObject,
+    command,
+)
 from mvs.format.manifest import FileEntry
 from mvs.format.names import Tag
 from mvs.ops.query import Stored
@@ -49,7 +58,7 @@ def plan(store: Store, stored: Stored, dest: str, *, include: Iterable[str], exc
         DestinationExists: a file or a link stands where a folder must be, or the reverse.
     """
     if not dest:
-        raise InvalidPath("the path to check out to is empty", hint=f"mvs checkout {stored.ref.tag} DIR")
+        raise InvalidPath("the path to check out to is empty", hint=command("mvs", "checkout", stored.ref.tag, "DIR"))
     tree = stored.manifest.tree
     files = _chosen(tree.files, list(include), list(exclude), stored.ref.tag)
     _check_place(str(store.root), dest, files)
@@ -58,7 +67,7 @@ def plan(store: Store, stored: Stored, dest: str, *, include: Iterable[str], exc
     present: set[str] = set()
     if os.path.lexists(dest):
         if not os.path.isdir(dest):
-            raise DestinationExists(f"'{dest}' is a file", hint=f"mvs checkout {stored.ref.tag} {dest}.d")
+            raise DestinationExists(f"'{dest}' is a file", hint=command("mvs", "checkout", stored.ref.tag, f"{dest}.d"))
         for entry in files:
             place = _place(dest, entry.path)
             if os.path.lexists(place):
@@ -80,11 +89,16 @@ def run(store: Store, plan: CheckoutPlan, *, link: bool, force: bool, progress: 
         _check_unforced(plan)
     todo = [entry for entry in plan.files if entry.path not in plan.present]
     parent = os.path.dirname(os.path.abspath(plan.dest)) if fresh else plan.dest
-    os.makedirs(parent, exist_ok=True)
     building = os.path.join(parent, f".mvs-checkout-{os.urandom(8).hex()}")
     import shutil  # noqa: PLC0415 - 10 ms that other verbs never need
 
     with storage(parent):
+        try:
+            os.makedirs(parent, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise DestinationExists(
+                f"'{parent}' is no folder, and nothing can be written below it", hint=command("ls", "-ld", parent)
+            ) from None
         try:
             os.mkdir(building)
             _fill(store, building, plan, todo, link=link, progress=progress)
@@ -113,11 +127,11 @@ def _check_unforced(plan: CheckoutPlan) -> None:
         more = f" and {len(plan.replaces) - _SHOWN} more" if len(plan.replaces) > _SHOWN else ""
         raise DestinationExists(
             f"'{plan.dest}' has other content in {shown}{more}",
-            hint=f"mvs checkout {plan.tag} {plan.dest} --force",
+            hint=command("mvs", "checkout", plan.tag, plan.dest, "--force"),
         )
     if len(plan.present) < len(plan.files):
         raise DestinationExists(
-            f"'{plan.dest}' exists and is not empty", hint=f"mvs checkout {plan.tag} {plan.dest} --force"
+            f"'{plan.dest}' exists and is not empty", hint=command("mvs", "checkout", plan.tag, plan.dest, "--force")
         )
 
 
@@ -149,7 +163,7 @@ def _link(store: Store, entry: FileEntry, target: str) -> bool:
 
 
 def _copy(store: Store, entry: FileEntry, target: str, tag: Tag, advance: Advance) -> None:
-    with store.objects.open(entry.blob) as source, open(target, "xb+", buffering=0) as copy:
+    with _opened(store, entry, tag) as source, open(target, "xb+", buffering=0) as copy:
         id, size = copy_open(source.fileno(), copy.fileno(), advance)
         if (id, size) != (entry.blob, entry.size):
             raise CorruptObject(
@@ -163,9 +177,18 @@ def _copy(store: Store, entry: FileEntry, target: str, tag: Tag, advance: Advanc
             os.fchmod(copy.fileno(), mode | (mode & 0o444) >> 2)
 
 
+def _opened(store: Store, entry: FileEntry, tag: Tag) -> BinaryIO:
+    try:
+        return store.objects.open(entry.blob)
+    except MissingObject as error:
+        raise MissingObject(
+            f"file '{entry.path}' of '{tag}' is lost: {error.message}", hint=f"mvs log {tag.name}"
+        ) from error
+
+
 def _merge(building: str, dest: str, plan: CheckoutPlan, todo: list[FileEntry]) -> None:
     for path in plan.dirs:
-        os.makedirs(_place(dest, path), exist_ok=True)
+        os.makedirs(_folder(dest, path), exist_ok=True)
     for entry in todo:
         place = _place(dest, entry.path)
         os.makedirs(os.path.dirname(place), exist_ok=True)
@@ -173,15 +196,24 @@ def _merge(building: str, dest: str, plan: CheckoutPlan, todo: list[FileEntry]) 
 
 
 def _place(dest: str, path: str) -> str:
-    """Return where a path lies in a destination, having checked that no link or file is in its way."""
+    """Return where a file lies in a destination, having checked that no link, file or folder is in its way."""
+    place = os.path.join(_folder(dest, os.path.dirname(path)), os.path.basename(path))
+    if os.path.lexists(place) and stat.S_ISDIR(os.lstat(place).st_mode):
+        raise DestinationExists(
+            f"'{place}' is a folder, and the version has a file there", hint=command("ls", "-l", place)
+        )
+    return place
+
+
+def _folder(dest: str, path: str) -> str:
+    """Return where a folder lies in a destination, having checked that no link or file is in its way."""
     place = dest
-    for part in path.split("/")[:-1]:
+    for part in filter(None, path.split("/")):
         place = os.path.join(place, part)
         if os.path.lexists(place) and not stat.S_ISDIR(os.lstat(place).st_mode):
-            raise DestinationExists(f"'{place}' is no folder, and the version needs one there", hint=f"ls -l {place}")
-    place = os.path.join(dest, path)
-    if os.path.lexists(place) and stat.S_ISDIR(os.lstat(place).st_mode):
-        raise DestinationExists(f"'{place}' is a folder, and the version has a file there", hint=f"ls -l {place}")
+            raise DestinationExists(
+                f"'{place}' is no folder, and the version needs one there", hint=command("ls", "-l", place)
+            )
     return place
 
 

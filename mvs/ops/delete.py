@@ -79,7 +79,7 @@ def restore(store: Store, tag: Tag, *, now: Callable[[], int], by: str) -> Store
         at = store.next_time(tag.name, now())
         back = Event("restore", tag.version, None, ref.id, event.tree, ref.created, at, by)
         store.journal.append(tag.name, [back])
-        store.refs.prepare(ref).commit()
+        store.refs.prepare(ref, newest=store.refs.would_be_latest(ref)).commit()
     return Stored(ref, manifest)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from mvs.errors import Corrupt, SourceChanged, TagExists, TagTaken
+from mvs.errors import Corrupt, SourceChanged, TagExists, TagTaken, command
 from mvs.format.ids import ObjectId
 from mvs.format.journal import Event
 from mvs.format.manifest import FileEntry, Manifest, Tree
@@ -120,7 +120,7 @@ def _stage(store: Store, session: Session, folder: Folder, take: Take, progress:
         ways = {"copy": session.take, "move": session.link, "adopt": session.adopt}
         content = ways[take](found.place, advance, wide=wide)
         if content.size != found.size:
-            raise SourceChanged(f"'{found.path}' changed while it was saved", hint=f"fuser -v {found.place}")
+            raise SourceChanged(f"'{found.path}' changed while it was saved", hint=command("fuser", "-v", found.place))
         return content
 
     # Largest first, so that no thread is left with the largest at the end.
@@ -169,7 +169,7 @@ def _publish(
                 tag.name,
                 [Event("save", tag.version, None, ref.id, tree_id, created, created, by, reuse=request.reuse_tag)],
             )
-            pending = store.refs.prepare(ref)
+            pending = store.refs.prepare(ref, newest=True)
         except BaseException:
             adding.undo()
             raise

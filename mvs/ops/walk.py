@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mvs.errors import EmptyFolder, ForbiddenPlace, InvalidPath, SourceChanged, SourceNotFound
+from mvs.errors import EmptyFolder, ForbiddenPlace, InvalidPath, SourceChanged, SourceNotFound, command
 from mvs.format.paths import check_paths, is_forbidden
 
 # Deeper trees are links gone wrong, and would exhaust the stack.
@@ -47,7 +47,7 @@ class Folder:
         if again.files != self.files or again.dirs != self.dirs:
             changed = sorted(set(again.files) ^ set(self.files), key=lambda found: found.path)
             what = changed[0].path if changed else self.root
-            raise SourceChanged(f"'{what}' changed while it was saved", hint=f"fuser -v {self.root}")
+            raise SourceChanged(f"'{what}' changed while it was saved", hint=command("fuser", "-v", self.root))
 
 
 def walk(root: str) -> Folder:
@@ -162,7 +162,8 @@ def _inside(link: str, root: str) -> str:
     place = os.path.realpath(link)
     if not contains(root, place):
         raise InvalidPath(
-            f"the link '{link}' leaves the folder: it leads to '{place}'", hint=f"cp -rL {root} {root}.copy"
+            f"the link '{link}' leaves the folder: it leads to '{place}'",
+            hint=command("cp", "-rL", root, f"{root}.copy"),
         )
     return place
 

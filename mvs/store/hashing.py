@@ -36,6 +36,7 @@ def copy_open(source: int, target: int, advance: Advance) -> tuple[ObjectId, int
     written: queue.SimpleQueue[int] = queue.SimpleQueue()
     hasher = blake3()
     failure: list[BaseException] = []
+    unwanted = threading.Event()
 
     def follow() -> None:
         buffer = bytearray(_BLOCK)
@@ -43,7 +44,7 @@ def copy_open(source: int, target: int, advance: Advance) -> tuple[ObjectId, int
         offset = 0
         try:
             while (end := written.get()) >= 0:
-                while offset < end:
+                while offset < end and not unwanted.is_set():
                     count = os.preadv(target, [view[: min(_BLOCK, end - offset)]], offset)
                     if count == 0:
                         raise OSError("the copy shrank while it was read back")
@@ -60,6 +61,9 @@ def copy_open(source: int, target: int, advance: Advance) -> tuple[ObjectId, int
             offset += count
             written.put(offset)
             advance(count)
+    except BaseException:
+        unwanted.set()
+        raise
     finally:
         written.put(-1)
         follower.join()

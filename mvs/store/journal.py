@@ -1,14 +1,18 @@
 """The journal of each name: what happened to its refs, when, and by whom."""
 
 import os
+import re
 from collections.abc import Iterator
 
 from mvs.backends.directory import Directory
+from mvs.errors import UnsupportedFormat
 from mvs.format.journal import MAGIC, Event, needle
 from mvs.format.layout import EVENTS, JOURNAL
 
 # Several lines of the longest possible event; more is read when they are damaged.
 _TAIL = 4096
+# The first line, whatever number a later release puts there.
+_HEAD = 40
 
 
 class Journal:
@@ -28,6 +32,7 @@ class Journal:
         path = self._disk.path(_key(name))
         try:
             with open(path, "rb") as file:
+                _check_head(file.read(_HEAD), path)
                 size = os.fstat(file.fileno()).st_size
                 file.seek(max(0, size - _TAIL))
                 tail = file.read()
@@ -53,14 +58,24 @@ class Journal:
 
     def append(self, name: str, events: list[Event]) -> None:
         """Append events of one name, durably."""
+        self.last_time(name)  # refuses a journal of a later release
         data = b"".join(event.encode() for event in events)
         self._disk.append(_key(name), data, start=MAGIC)
 
     def _read(self, name: str) -> bytes:
+        key = _key(name)
         try:
-            return self._disk.read(_key(name))
+            data = self._disk.read(key)
         except (FileNotFoundError, NotADirectoryError):
             return b""
+        _check_head(data, self._disk.path(key))
+        return data
+
+
+def _check_head(data: bytes, path: str) -> None:
+    later = re.match(rb"(mvs-journal [0-9]+)\n", data)
+    if later and later[0] != MAGIC:
+        raise UnsupportedFormat(f"'{path}' has the format '{later[1].decode()}', unknown to this release")
 
 
 def _key(name: str) -> str:

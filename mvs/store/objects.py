@@ -6,7 +6,7 @@ from typing import BinaryIO
 from mvs.backends.directory import Directory
 from mvs.errors import CorruptObject, MissingObject
 from mvs.format.ids import ObjectId
-from mvs.format.layout import object_path
+from mvs.format.layout import OBJECTS, object_path
 
 
 class Objects:
@@ -62,24 +62,34 @@ class Adding:
 
     def __init__(self, disk: Directory) -> None:
         self._disk = disk
-        self._added: list[tuple[str, str, int]] = []
-        self._folders: set[str] = set()
+        self._adopted: list[tuple[str, str]] = []
+        self._written: list[str] = []
+        self._modes: list[tuple[str, int]] = []
+        self._folders = {OBJECTS}
 
     def adopt(self, path: str, id: ObjectId, size: int) -> None:
         """Let the durable file at `path` be the object `id`, unless the store has it.
 
         An object of another size under that id is damaged, and is replaced.
         """
-        key = object_path(id)
-        mode = os.stat(path).st_mode
+        self._modes.append((path, os.stat(path).st_mode & 0o777))
         os.chmod(path, 0o444)
-        new = self._disk.adopt(path, key)
-        if not new and self._disk.size(key) != size:
-            self._disk.remove(key)
-            new = self._disk.adopt(path, key)
-        if new:
-            self._added.append((path, key, mode))
-        self._folders.add(os.path.dirname(key))
+        key = object_path(id)
+        if self._add(path, key, size):
+            self._adopted.append((path, key))
+
+    def put(self, data: bytes) -> ObjectId:
+        """Let `data` be an object and return its id."""
+        id = ObjectId.of(data)
+        temp = self._disk.temp(data)
+        try:
+            os.chmod(temp, 0o444)
+            if self._add(temp, object_path(id), len(data)):
+                self._written.append(object_path(id))
+        finally:
+            if os.path.lexists(temp):
+                os.unlink(temp)
+        return id
 
     def rely(self, id: ObjectId) -> None:
         """Count on an object that is there: whoever added it may have died before its name was durable."""
@@ -92,28 +102,29 @@ class Adding:
             os.close(fd)
         self._folders.add(os.path.dirname(key))
 
-    def put(self, data: bytes) -> ObjectId:
-        """Let `data` be an object and return its id."""
-        id = ObjectId.of(data)
-        temp = self._disk.temp(data)
-        try:
-            self.adopt(temp, id, len(data))
-        finally:
-            if os.path.lexists(temp):
-                os.unlink(temp)
-        return id
-
     def sync(self) -> None:
         """Make the names of all added objects durable."""
         self._disk.sync(sorted(self._folders))
 
     def undo(self) -> None:
-        """Take the added objects out again; no ref may name them yet."""
-        for path, key, mode in reversed(self._added):
+        """Take the added objects out again and give files their rights back; no ref may name them yet."""
+        for key in self._written:
+            self._disk.remove(key)
+        for path, key in reversed(self._adopted):
             self._disk.disown(path, key)
-            if os.path.lexists(path):
-                os.chmod(path, mode & 0o777)
-        self._added.clear()
+        for path, mode in self._modes:
+            os.chmod(path, mode)
+        for done in (self._written, self._adopted, self._modes):
+            done.clear()
+
+    def _add(self, path: str, key: str, size: int) -> bool:
+        self._folders.add(os.path.dirname(key))
+        if self._disk.adopt(path, key):
+            return True
+        if self._disk.size(key) == size:
+            return False
+        self._disk.remove(key)
+        return self._disk.adopt(path, key)
 
 
 def missing(id: ObjectId) -> MissingObject:

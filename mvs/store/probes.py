@@ -9,6 +9,7 @@ import os
 from blake3 import blake3
 
 from mvs.backends.directory import Directory
+from mvs.errors import MvsError
 from mvs.format.ids import ObjectId
 from mvs.format.layout import CACHE
 from mvs.store.objects import Objects
@@ -45,7 +46,7 @@ class Probes:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "w", encoding="ascii") as file:
                 file.write(str(id))
-        except OSError:
+        except (OSError, MvsError):
             pass
 
 

@@ -102,13 +102,27 @@ class Refs:
             raise CorruptRef(f"the alias '{name}@{alias}' points at '{ref.tag}', of another name")
         return ref
 
-    def prepare(self, ref: Ref) -> "Pending":
-        """Do everything for a new ref but create it; `Pending.commit` does that, and nothing else."""
-        self._disk.ensure(os.path.dirname(_key(ref.tag.name, ref.tag.version)))
-        if self._is_newest(ref):
+    def prepare(self, ref: Ref, *, newest: bool) -> "Pending":
+        """Do everything for a new ref but create it; `Pending.commit` does that, and nothing else.
+
+        `newest` says that it becomes the latest of its name.
+        """
+        key = _key(ref.tag.name, ref.tag.version)
+        self._disk.ensure(os.path.dirname(key))
+        self._disk.sync_above(key)
+        if newest:
             # Before the ref: until that exists, readers do not believe this.
             self._disk.put(_key(ref.tag.name, LATEST), ref.encode())
         return Pending(self._disk, ref, self._disk.temp(ref.encode()))
+
+    def would_be_latest(self, ref: Ref) -> bool:
+        """Tell whether a ref that comes back was saved after all that are there."""
+        try:
+            latest = self.latest(ref.tag.name)
+        except (CorruptRef, UnsupportedFormat):
+            # Asking for `latest` must go on meeting the damaged ref.
+            return False
+        return latest is None or latest.created < ref.created
 
     def remove(self, refs: list[Ref]) -> None:
         """Remove the refs of one name, durably, then let `latest` move back."""
@@ -120,19 +134,11 @@ class Refs:
         if self._copied_latest(name) is None:
             self._settle(name)
 
-    def _is_newest(self, ref: Ref) -> bool:
-        try:
-            latest = self.latest(ref.tag.name)
-        except CorruptRef:
-            # A damaged neighbour must not keep a new version from being saved.
-            return True
-        return latest is None or latest.created < ref.created
-
     def _settle(self, name: str) -> None:
         key = _key(name, LATEST)
         try:
             left = self.of_name(name)
-        except CorruptRef:
+        except (CorruptRef, UnsupportedFormat):
             # No copy, so that asking for `latest` meets the damaged ref and says so.
             left = []
         if left:
@@ -146,7 +152,7 @@ class Refs:
             copy = self._read(_key(name, LATEST))
             if copy is not None and copy.tag.name == name and self.read(copy.tag) == copy:
                 return copy
-        except CorruptRef:
+        except (CorruptRef, UnsupportedFormat):
             # Only a copy: the refs themselves decide.
             pass
         return None
@@ -164,6 +170,8 @@ class Refs:
             return Ref.decode(data)
         except CorruptRef as error:
             raise CorruptRef(f"'{self._disk.path(key)}' is damaged: {error}") from error
+        except UnsupportedFormat as error:
+            raise UnsupportedFormat(f"'{self._disk.path(key)}': {error}") from error
 
 
 class Pending:

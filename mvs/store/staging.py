@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mvs.backends.directory import NO_LINKS, Directory
 from mvs.backends.failures import storage
 from mvs.backends.locks import exclusive
-from mvs.errors import MvsError, SourceChanged, SourceNotFound
+from mvs.errors import MvsError, SourceChanged, SourceNotFound, command
 from mvs.format.ids import ObjectId
 from mvs.format.layout import RESCUED, STAGING
 from mvs.parallel import Advance
@@ -53,13 +53,13 @@ class Session:
             SourceChanged: the file changed or shrank meanwhile.
         """
         if self._probes.likely(source):
-            with _source(source) as fd:
+            with _source(source, source) as fd:
                 id, size = hash_open(fd, advance, wide=wide)
             if self._objects.has(id, size):
                 return Staged(id, size, None)
             advance(-size)
         place = self._place()
-        with _source(source) as fd, storage(self.path):
+        with _source(source, source) as fd, storage(self.path):
             target = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 id, size = copy_open(fd, target, advance)
@@ -88,15 +88,15 @@ class Session:
                 if error.errno not in NO_LINKS:
                     raise
                 return self.take(source, advance, wide=wide)
-        return self.adopt(place, advance, wide=wide)
+        return self.adopt(place, advance, wide=wide, shown=source)
 
-    def adopt(self, place: str, advance: Advance, *, wide: bool) -> Staged:
-        """Hash a file that lies in this session already, and make it durable.
+    def adopt(self, place: str, advance: Advance, *, wide: bool, shown: str = "") -> Staged:
+        """Hash a file that lies in this session already, and make it durable; errors call it `shown`.
 
         Raises:
             SourceChanged: the file changed meanwhile.
         """
-        with _source(place) as fd:
+        with _source(place, shown or place) as fd:
             id, size = hash_open(fd, advance, wide=wide)
             if self._objects.has(id, size):
                 return Staged(id, size, None)
@@ -137,12 +137,12 @@ def new_session(disk: Directory, objects: Objects, probes: Probes) -> Iterator[S
 
 
 @contextmanager
-def _source(path: str) -> Iterator[int]:
+def _source(path: str, shown: str) -> Iterator[int]:
     """Open a file to be saved, and check at the end that it is still what it was."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        raise SourceNotFound(f"cannot read '{path}': {error.strerror}", hint=f"ls -l {path}") from error
+        raise SourceNotFound(f"cannot read '{shown}': {error.strerror}", hint=command("ls", "-l", shown)) from error
     try:
         before = os.fstat(fd)
         yield fd
@@ -150,4 +150,4 @@ def _source(path: str) -> Iterator[int]:
     finally:
         os.close(fd)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise SourceChanged(f"'{path}' changed while it was saved", hint=f"fuser -v {path}")
+        raise SourceChanged(f"'{shown}' changed while it was saved", hint=command("fuser", "-v", shown))

@@ -36,7 +36,7 @@ class Store:
         self._disk = Directory(str(path), durable=durable, temps=STAGING)
         try:
             data = self._disk.read(FORMAT_FILE)
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise NotARepository(f"'{path}' is not a store: it has no '{FORMAT_FILE}' file", hint="mvs init") from None
         self._unwritable = check_format(data, place=str(path))
         self.objects = Objects(self._disk)
@@ -121,7 +121,7 @@ class Store:
         """Return a time for a change under `name`: `now`, or just after every earlier one. Under the lock."""
         try:
             latest = self.refs.latest(name)
-        except CorruptRef:
+        except (CorruptRef, UnsupportedFormat):
             latest = None
         return max(now, latest.created + 1 if latest else 0, self.journal.last_time(name) + 1)
 

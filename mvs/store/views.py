@@ -6,7 +6,7 @@ from pathlib import Path
 from mvs.backends.copying import copy_block
 from mvs.backends.directory import NO_LINKS, Directory
 from mvs.backends.failures import storage
-from mvs.errors import StorageFailed
+from mvs.errors import StorageFailed, command
 from mvs.format.ids import ObjectId
 from mvs.format.layout import CACHE
 from mvs.format.manifest import FileEntry, Tree
@@ -50,7 +50,7 @@ class Views:
             finally:
                 discard(building)
         if not _is_whole(place, tree):
-            raise StorageFailed(f"'{place}' is removed as fast as it is made", hint=f"ls -l {place}")
+            raise StorageFailed(f"'{place}' is removed as fast as it is made", hint=command("ls", "-l", place))
 
     def _fill(self, folder: str, tree: Tree) -> None:
         folders = {folder}
