@@ -25,7 +25,7 @@ types: $(VENV)/made  ## Check types
 	$(BIN)/mypy
 
 unit: $(VENV)/made  ## Run the tests
-	$(BIN)/pytest -n auto -m "not deep"
+	$(BIN)/pytest -n auto
 
 test-deep: $(VENV)/made  ## Run the proofs that take long
 	$(BIN)/pytest -n auto -m deep

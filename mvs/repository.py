@@ -139,7 +139,7 @@ class Repository:
             reuse_tag=reuse_tag,
         )
         source = _path(path, SourceNotFound)
-        if not ops.walk.contains(self._store.rescued, source):
+        if not self._store.is_draft(source):
             ops.walk.check_place(source, [str(self._store.root), str(self._space.control)], taking=move)
         with self._store.session() as session:
             return self._save(request, source, "move" if move else "copy", session)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mvs.errors import InvalidConfig, NotARepository, StorageFailed, command
+from mvs.backends.failures import storage
+from mvs.errors import InvalidConfig, NotARepository, command
 from mvs.format.paths import FORBIDDEN
 
 CONTROL = FORBIDDEN
@@ -84,15 +85,14 @@ def home() -> Path:
 
 def make(control: Path, *, store: str | None) -> None:
     """Make the control folder of a new repository, its configuration last."""
-    try:
-        control.mkdir(parents=True, exist_ok=True)
+    with storage(str(control.parent)):
+        try:
+            control.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise NotARepository(f"cannot make '{control}': a file is in the way") from None
         ignore = control / ".gitignore"
         if not ignore.exists():
             ignore.write_text(_IGNORE, encoding="utf-8")
-    except OSError as error:
-        raise StorageFailed(
-            f"cannot make '{control}': {error.strerror}", hint=command("ls", "-ld", control.parent)
-        ) from error
     if store is not None:
         write_setting(control, "store.path", store)
 
@@ -119,13 +119,14 @@ def write_setting(control: Path, key: str, text: str) -> None:
     table, _, leaf = key.partition(".")
     document.setdefault(table, tomlkit.table())[leaf] = value
     temp = path.with_name(f"{CONFIG}.{os.getpid()}.tmp")
-    try:
-        control.mkdir(parents=True, exist_ok=True)
-        temp.write_text(tomlkit.dumps(document), encoding="utf-8")
-        temp.replace(path)
-    except OSError as error:
-        temp.unlink(missing_ok=True)
-        raise StorageFailed(f"cannot write '{path}': {error.strerror}", hint=command("ls", "-ld", control)) from error
+    with storage(str(control)):
+        try:
+            control.mkdir(parents=True, exist_ok=True)
+            temp.write_text(tomlkit.dumps(document), encoding="utf-8")
+            temp.replace(path)
+        except BaseException:
+            temp.unlink(missing_ok=True)
+            raise
 
 
 def setting(workspace: Workspace, key: str) -> Any:

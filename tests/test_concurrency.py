@@ -16,6 +16,7 @@ import mvs
 from mvs.errors import NotFound, TagExists
 from mvs.format.names import Tag
 from mvs.store.store import Store
+from mvs.workspace import write_setting
 
 # Children are forked from a warm process without threads, and so start at once.
 FORKS = multiprocessing.get_context("forkserver")
@@ -28,6 +29,12 @@ PATIENCE = 60
 def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     """A child imports this module by its name."""
     monkeypatch.syspath_prepend(Path(__file__).parents[1])
+
+
+def init(root: Path) -> mvs.Repository:
+    """Make a repository whose saves do not wait for the disk: more of them meet."""
+    write_setting(mvs.init(root / "repo").root, "store.durable", "false")
+    return mvs.open(root / "repo")
 
 
 def write(folder: Path, word: str) -> Path:
@@ -68,7 +75,7 @@ def save_the_same_tags(root: Path, word: str, start: Barrier, results: "Queue[tu
 
 def test_of_two_that_save_one_tag_at_once_one_wins_whole(tmp_path: Path) -> None:
     """A mixture of two models, or a tag that two believe to be theirs, would be found out in production."""
-    repo = mvs.init(tmp_path / "repo")
+    repo = init(tmp_path)
     results: Queue[tuple[int, str, str]] = FORKS.Queue()
     start = FORKS.Barrier(2)
     in_processes(
@@ -108,7 +115,7 @@ def read_latest(root: Path, start: Barrier, done: Event) -> None:
 @pytest.mark.parametrize("deleted", [0, 20], ids=["writers", "writers and a deleter"])
 def test_a_reader_of_latest_never_fails_beside_four_writers(tmp_path: Path, deleted: int) -> None:
     """A serving process that asks for the latest model must get one at any moment."""
-    repo = mvs.init(tmp_path / "repo")
+    repo = init(tmp_path)
     # One more than is deleted, so that there is a latest at any moment.
     for number in range(deleted + 1):
         repo.save(write(tmp_path / f"old{number}", f"old{number} "), f"bert:old{number}")
@@ -127,7 +134,7 @@ def test_a_reader_of_latest_never_fails_beside_four_writers(tmp_path: Path, dele
 
 
 def test_eight_processes_that_save_versions_of_one_name_lose_none(tmp_path: Path) -> None:
-    repo = mvs.init(tmp_path / "repo")
+    repo = init(tmp_path)
     start = FORKS.Barrier(8)
     in_processes(*((save_many, (tmp_path, writer, 3, start)) for writer in range(8)))
     versions = repo.list("bert")

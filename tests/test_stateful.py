@@ -260,7 +260,7 @@ def run(examples: int, steps: int) -> None:
 
 
 def test_any_sequence_of_calls_leaves_what_a_dict_would_hold() -> None:
-    run(examples=25, steps=30)
+    run(examples=20, steps=30)
 
 
 @pytest.mark.deep

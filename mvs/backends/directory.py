@@ -5,6 +5,7 @@ this directory belongs to a whole file from the moment it exists: bytes are writ
 elsewhere, fsynced, and only then linked or renamed to their key.
 """
 
+import contextlib
 import errno
 import os
 import stat
@@ -94,7 +95,7 @@ class Directory:
         Only for whoever holds the lock of the store, which is why nobody else takes it for rubbish.
         """
         self.ensure(self._temps)
-        path = self.path(f"{self._temps}/{os.urandom(8).hex()}.tmp")
+        path = self._temp_name()
         with storage(self.root):
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             try:
@@ -106,7 +107,7 @@ class Directory:
                 finally:
                     os.close(fd)
             except BaseException:
-                os.unlink(path)
+                self.discard(path)
                 raise
         return path
 
@@ -118,7 +119,7 @@ class Directory:
             try:
                 os.rename(temp, self.path(key))
             except BaseException:
-                os.unlink(temp)
+                self.discard(temp)
                 raise
         self.sync([os.path.dirname(key)])
 
@@ -143,6 +144,31 @@ class Directory:
                     return False
                 os.rename(path, target)
         return True
+
+    def replace(self, path: str, key: str) -> str | None:
+        """Let a durable file take the place of what is under a key, atomically; the file keeps its old name.
+
+        Return where what was there is kept until `discard`; None, and nothing done,
+        where the file system has no hard links to do it with.
+        """
+        beside, kept = self._temp_name(), self._temp_name()
+        with storage(self.root):
+            try:
+                os.link(path, beside, follow_symlinks=False)
+                os.link(self.path(key), kept, follow_symlinks=False)
+                os.rename(beside, self.path(key))
+            except OSError as error:
+                self.discard(beside)
+                self.discard(kept)
+                if error.errno in NO_LINKS:
+                    return None
+                raise
+        return kept
+
+    def discard(self, path: str) -> None:
+        """Remove a file that is of no more use; where that fails it is rubbish in staging."""
+        with contextlib.suppress(OSError):
+            os.unlink(path)
 
     def disown(self, path: str, key: str) -> None:
         """Undo `adopt`: the key goes, the file has its old name."""
@@ -227,3 +253,6 @@ class Directory:
                 os.fsync(fd)
         except OSError as error:
             raise SyncFailed(f"could not make '{path}' durable: {error.strerror}", hint="dmesg | tail") from error
+
+    def _temp_name(self) -> str:
+        return self.path(f"{self._temps}/{os.urandom(8).hex()}.tmp")

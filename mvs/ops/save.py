@@ -21,6 +21,7 @@ from mvs.ops.query import Stored
 from mvs.ops.walk import Folder, Found
 from mvs.parallel import Advance, cores, each
 from mvs.progress import Progress
+from mvs.store.objects import Adding
 from mvs.store.probes import MIN_SIZE
 from mvs.store.staging import Session, Staged
 from mvs.store.store import Store
@@ -117,8 +118,12 @@ def _stage(store: Store, session: Session, folder: Folder, take: Take, progress:
     wide = len(folder.files) < cores()
 
     def work(found: Found, advance: Advance) -> Staged:
-        ways = {"copy": session.take, "move": session.link, "adopt": session.adopt}
-        content = ways[take](found.place, advance, wide=wide)
+        if take == "move":
+            content = session.link(found.place, advance, wide=wide)
+        elif take == "adopt":
+            content = session.adopt(found.place, advance, wide=wide)
+        else:
+            content = session.take(found.place, advance, wide=wide)
         if content.size != found.size:
             raise SourceChanged(f"'{found.path}' changed while it was saved", hint=command("fuser", "-v", found.place))
         return content
@@ -135,8 +140,6 @@ def _publish(
 ) -> Saved:
     tree_id = tree.id
     with store.exclusive():
-        if request.if_changed and (unchanged := _unchanged(store, request.name, tree_id)):
-            return Saved(unchanged, new=False)
         created = store.next_time(request.name, now())
         tag = _tag(store, request, created, tree_id)
         manifest = Manifest(
@@ -150,20 +153,14 @@ def _publish(
             parents=request.parents,
             message=request.message,
         )
-        if existing := store.refs.read(tag):
-            return Saved(_same(store, existing, manifest), new=False)
-        _check_taken(store, request, tag, tree_id)
-        ref = Ref(tag, ObjectId.of(manifest.encode()), created)
         adding = store.adding()
         try:
-            for content in staged:
-                if content.path is not None:
-                    adding.adopt(content.path, content.id, content.size)
-                elif store.objects.has(content.id, content.size):
-                    adding.rely(content.id)
-                else:
-                    raise _Vanished
-            adding.put(manifest.encode())
+            _place(store, adding, staged)
+            if there := _there(store, manifest, if_changed=request.if_changed):
+                adding.settle()
+                return Saved(there, new=False)
+            _check_taken(store, request, tag, tree_id)
+            ref = Ref(tag, adding.put(manifest.encode()), created)
             adding.sync()
             store.journal.append(
                 tag.name,
@@ -174,8 +171,21 @@ def _publish(
             adding.undo()
             raise
         # From here on nothing is taken back: what a failure leaves is rubbish, not loss.
+        adding.settle()
         pending.commit()
     return Saved(Stored(ref, manifest), new=True)
+
+
+def _place(store: Store, adding: Adding, staged: list[Staged]) -> None:
+    """Bring every object into the store, durably; also where a version names it already."""
+    for content in staged:
+        if content.path is not None:
+            adding.adopt(content.path, content.id)
+        elif store.objects.has(content.id, content.size):
+            adding.rely(content.id)
+        else:
+            raise _Vanished
+    adding.sync()
 
 
 def _tag(store: Store, request: Request, created: int, tree_id: ObjectId) -> Tag:
@@ -190,19 +200,22 @@ def _tag(store: Store, request: Request, created: int, tree_id: ObjectId) -> Tag
     return Tag(request.name, version)
 
 
-def _unchanged(store: Store, name: str, tree_id: ObjectId) -> Stored | None:
-    latest = store.refs.latest(name)
-    if latest is None:
-        return None
-    manifest = store.manifest(latest)
-    return Stored(latest, manifest) if manifest.tree_id == tree_id else None
+def _there(store: Store, manifest: Manifest, *, if_changed: bool) -> Stored | None:
+    """Return the version that makes saving needless: the latest of the same content, or the tag's own.
 
-
-def _same(store: Store, existing: Ref, manifest: Manifest) -> Stored:
-    there = store.manifest(existing)
-    if _meaning(there) != _meaning(manifest):
-        raise _exists(existing.tag)
-    return Stored(existing, there)
+    Raises:
+        TagExists: the tag's own differs.
+    """
+    latest = store.refs.latest(manifest.tag.name) if if_changed else None
+    for ref in filter(None, (latest, store.refs.read(manifest.tag))):
+        there = store.manifest(ref)
+        if ref is latest and there.tree_id == manifest.tree_id:
+            return Stored(ref, there)
+        if ref.tag == manifest.tag:
+            if _meaning(there) != _meaning(manifest):
+                raise _exists(ref.tag)
+            return Stored(ref, there)
+    return None
 
 
 def _meaning(manifest: Manifest) -> tuple[Any, ...]:

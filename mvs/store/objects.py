@@ -1,10 +1,14 @@
 """Objects: ids to plain bytes, each in a file of its own."""
 
+import contextlib
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import BinaryIO
 
 from mvs.backends.directory import Directory
-from mvs.errors import CorruptObject, MissingObject
+from mvs.backends.failures import storage
+from mvs.errors import CorruptObject, MissingObject, StorageFailed
 from mvs.format.ids import ObjectId
 from mvs.format.layout import OBJECTS, object_path
 
@@ -18,6 +22,13 @@ class Objects:
     def has(self, id: ObjectId, size: int) -> bool:
         """Tell whether the object is there with this size in bytes; its content is not read."""
         return self._disk.size(object_path(id)) == size
+
+    def is_file(self, id: ObjectId, path: str) -> bool:
+        """Tell whether a file is the very one that holds the object: writing to it would change both."""
+        try:
+            return os.path.samefile(self._disk.path(object_path(id)), path)
+        except OSError:
+            return False
 
     def path(self, id: ObjectId) -> str:
         """Return where the object's plain bytes lie.
@@ -62,69 +73,72 @@ class Adding:
 
     def __init__(self, disk: Directory) -> None:
         self._disk = disk
-        self._adopted: list[tuple[str, str]] = []
-        self._written: list[str] = []
-        self._modes: list[tuple[str, int]] = []
+        self._undo: list[Callable[[], None]] = []
+        self._kept: list[str] = []
         self._folders = {OBJECTS}
 
-    def adopt(self, path: str, id: ObjectId, size: int) -> None:
-        """Let the durable file at `path` be the object `id`, unless the store has it.
+    def adopt(self, path: str, id: ObjectId) -> None:
+        """Let the durable file at `path`, whose bytes were hashed just now, be the object `id`.
 
-        An object of another size under that id is damaged, and is replaced.
+        What is there under that id is replaced: it may be damaged, and a source that is
+        moved is removed in the belief that the store has its bytes.
         """
-        self._modes.append((path, os.stat(path).st_mode & 0o777))
-        os.chmod(path, 0o444)
         key = object_path(id)
-        if self._add(path, key, size):
-            self._adopted.append((path, key))
+        with storage(self._disk.root):
+            self._undo.append(partial(os.chmod, path, os.stat(path).st_mode & 0o777))
+            os.chmod(path, 0o444)
+        self._folders.add(os.path.dirname(key))
+        if self._disk.adopt(path, key):
+            self._undo.append(partial(self._disk.disown, path, key))
+        elif kept := self._disk.replace(path, key):
+            self._undo.append(partial(os.rename, kept, self._disk.path(key)))
+            self._kept.append(kept)
 
     def put(self, data: bytes) -> ObjectId:
         """Let `data` be an object and return its id."""
         id = ObjectId.of(data)
+        key = object_path(id)
+        self._folders.add(os.path.dirname(key))
         temp = self._disk.temp(data)
         try:
-            os.chmod(temp, 0o444)
-            if self._add(temp, object_path(id), len(data)):
-                self._written.append(object_path(id))
+            with storage(self._disk.root):
+                os.chmod(temp, 0o444)
+            if self._disk.adopt(temp, key):
+                self._undo.append(partial(self._disk.remove, key))
         finally:
-            if os.path.lexists(temp):
-                os.unlink(temp)
+            self._disk.discard(temp)
         return id
 
     def rely(self, id: ObjectId) -> None:
         """Count on an object that is there: whoever added it may have died before its name was durable."""
         key = object_path(id)
         path = self._disk.path(key)
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            self._disk.sync_file(fd, path)
-        finally:
-            os.close(fd)
+        with storage(path):
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                self._disk.sync_file(fd, path)
+            finally:
+                os.close(fd)
         self._folders.add(os.path.dirname(key))
 
     def sync(self) -> None:
-        """Make the names of all added objects durable."""
+        """Make the names of all objects added so far durable."""
         self._disk.sync(sorted(self._folders))
+        self._folders.clear()
+
+    def settle(self) -> None:
+        """Drop what `undo` would need; the objects stay."""
+        for kept in self._kept:
+            self._disk.discard(kept)
 
     def undo(self) -> None:
-        """Take the added objects out again and give files their rights back; no ref may name them yet."""
-        for key in self._written:
-            self._disk.remove(key)
-        for path, key in reversed(self._adopted):
-            self._disk.disown(path, key)
-        for path, mode in self._modes:
-            os.chmod(path, mode)
-        for done in (self._written, self._adopted, self._modes):
-            done.clear()
+        """Take the added objects out again and give files their rights back; no ref may name them yet.
 
-    def _add(self, path: str, key: str, size: int) -> bool:
-        self._folders.add(os.path.dirname(key))
-        if self._disk.adopt(path, key):
-            return True
-        if self._disk.size(key) == size:
-            return False
-        self._disk.remove(key)
-        return self._disk.adopt(path, key)
+        What cannot be undone is left, as rubbish: the error that led here matters more.
+        """
+        while self._undo:
+            with contextlib.suppress(OSError, StorageFailed):
+                self._undo.pop()()
 
 
 def missing(id: ObjectId) -> MissingObject:

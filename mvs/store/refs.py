@@ -202,8 +202,7 @@ class Pending:
 
     def discard(self) -> None:
         """Drop what `prepare` wrote beside `latest`."""
-        if os.path.lexists(self._temp):
-            os.unlink(self._temp)
+        self._disk.discard(self._temp)
 
 
 def _key(name: str, version: str) -> str:

@@ -50,58 +50,51 @@ class Session:
         A small file, or one that looks like an object from afar, is hashed first.
 
         Raises:
-            SourceChanged: the file changed or shrank meanwhile.
+            SourceNotFound: it cannot be read.
+            SourceChanged: it changed or shrank meanwhile.
         """
         if self._probes.likely(source):
             with _source(source, source) as fd:
                 id, size = hash_open(fd, advance, wide=wide)
-            if self._objects.has(id, size):
+            # A move that was killed leaves its source linked to the object; a copy parts them.
+            if self._objects.has(id, size) and not self._objects.is_file(id, source):
                 return Staged(id, size, None)
             advance(-size)
-        place = self._place()
-        with _source(source, source) as fd, storage(self.path):
-            target = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                id, size = copy_open(fd, target, advance)
-                self._disk.sync_file(target, place)
-            except BaseException:
-                os.unlink(place)
-                raise
-            finally:
-                os.close(target)
-        return Staged(id, size, place)
+        return self._copy(source, advance)
 
     def link(self, source: str, advance: Advance, *, wide: bool) -> Staged:
-        """Link a file in and make it durable; copy it where it cannot be linked or has other names already.
+        """Link a file in and make it durable; copy it where that cannot be, or must not.
 
-        Another name of the same file could be written to, and would change the store.
+        Another name of the same file could be written to and would change the store, and
+        an executable file would lose its right, which an object does not have.
+
+        Raises:
+            SourceNotFound, SourceChanged: as `take`.
         """
         place = self._place()
         with storage(self.path):
             try:
-                if os.stat(source, follow_symlinks=False).st_nlink > 1:
-                    return self.take(source, advance, wide=wide)
+                found = os.stat(source, follow_symlinks=False)
+                if found.st_nlink > 1 or found.st_mode & 0o111:
+                    return self._copy(source, advance)
                 os.link(source, place, follow_symlinks=False)
             except FileNotFoundError:
                 raise SourceNotFound(f"'{source}' is gone") from None
             except OSError as error:
                 if error.errno not in NO_LINKS:
                     raise
-                return self.take(source, advance, wide=wide)
-        return self.adopt(place, advance, wide=wide, shown=source)
+                return self._copy(source, advance)
+        return self._hash(place, advance, source, wide=wide)
 
-    def adopt(self, place: str, advance: Advance, *, wide: bool, shown: str = "") -> Staged:
-        """Hash a file that lies in this session already, and make it durable; errors call it `shown`.
+    def adopt(self, place: str, advance: Advance, *, wide: bool) -> Staged:
+        """Hash a file that lies in this session already, and make it durable.
 
         Raises:
             SourceChanged: the file changed meanwhile.
         """
-        with _source(place, shown or place) as fd:
-            id, size = hash_open(fd, advance, wide=wide)
-            if self._objects.has(id, size):
-                return Staged(id, size, None)
-            self._disk.sync_file(fd, place)
-        return Staged(id, size, place)
+        if os.stat(place).st_mode & 0o111:
+            return self._copy(place, advance)
+        return self._hash(place, advance, place, wide=wide)
 
     def keep(self) -> str:
         """Move the draft's files to where nothing removes them, and return that folder."""
@@ -114,6 +107,26 @@ class Session:
             self.stays = True
             return self.tree
         return kept
+
+    def _copy(self, source: str, advance: Advance) -> Staged:
+        place = self._place()
+        with _source(source, source) as fd, storage(self.path):
+            target = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                id, size = copy_open(fd, target, advance)
+                self._disk.sync_file(target, place)
+            except BaseException:
+                self._disk.discard(place)
+                raise
+            finally:
+                os.close(target)
+        return Staged(id, size, place)
+
+    def _hash(self, place: str, advance: Advance, shown: str, *, wide: bool) -> Staged:
+        with _source(place, shown) as fd:
+            id, size = hash_open(fd, advance, wide=wide)
+            self._disk.sync_file(fd, place)
+        return Staged(id, size, place)
 
     def _place(self) -> str:
         return f"{self.path}/{os.urandom(8).hex()}"
@@ -144,9 +157,10 @@ def _source(path: str, shown: str) -> Iterator[int]:
     except OSError as error:
         raise SourceNotFound(f"cannot read '{shown}': {error.strerror}", hint=command("ls", "-l", shown)) from error
     try:
-        before = os.fstat(fd)
-        yield fd
-        after = os.fstat(fd)
+        with storage(shown):
+            before = os.fstat(fd)
+            yield fd
+            after = os.fstat(fd)
     finally:
         os.close(fd)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):

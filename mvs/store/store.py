@@ -1,5 +1,6 @@
 """One store: its parts, its lock, and whether this release may touch it."""
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
@@ -57,10 +58,10 @@ class Store:
 
         return Views(self._disk, self.objects)
 
-    @property
-    def rescued(self) -> str:
-        """The folder of drafts whose save failed, which is the user's and not the store's."""
-        return self._disk.path(RESCUED)
+    def is_draft(self, path: str) -> bool:
+        """Tell whether a folder in the store holds a draft whose save failed: the user's files, not the store's."""
+        parts = os.path.relpath(os.path.realpath(path), os.path.realpath(self.root)).split(os.sep)
+        return parts[0] == RESCUED or (parts[0] == STAGING and parts[2:3] == ["tree"])
 
     @classmethod
     def make(cls, path: Path) -> None:

@@ -79,7 +79,8 @@ def test_keep_moves_the_draft_to_where_nothing_removes_it(store: Store) -> None:
         os.mkdir(session.tree)
         Path(session.tree, "weights.bin").write_bytes(DATA)
         kept = session.keep()
-    assert os.path.dirname(kept) == store.rescued
+    assert os.path.dirname(kept) == str(store.root / "rescued")
+    assert store.is_draft(kept)
     assert Path(kept, "weights.bin").read_bytes() == DATA
     assert _left(store) == []
 
