@@ -292,3 +292,7 @@ class StoreBusy(StorageFailed):
 
     kind = "store-busy"
     exit_code = 64
+
+
+# What a reader of something stored meets: it is damaged, or of a later release.
+UNREADABLE = (Corrupt, UnsupportedFormat)

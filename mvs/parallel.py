@@ -44,7 +44,7 @@ def each(
     The first error, an interrupt of the caller included, stops the rest within one
     block and is raised once every thread has ended.
     """
-    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait  # noqa: PLC0415 - 9 ms
+    from concurrent.futures import ThreadPoolExecutor, as_completed  # noqa: PLC0415 - 9 ms
 
     stop = threading.Event()
 
@@ -59,10 +59,8 @@ def each(
             futures: list[Future[Result]] = []
             try:
                 futures += (pool.submit(work, item, advance) for item in items)
-                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-                failed = [f for f in done if not f.cancelled() and f.exception() is not None]
-                if failed:
-                    raise failed[0].exception() or Stopped
+                for future in as_completed(futures):
+                    future.result()
                 return [future.result() for future in futures]
             finally:
                 stop.set()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mvs import ops, workspace
 from mvs._about import __version__
-from mvs.errors import InvalidInput, InvalidPath, MvsError, NotARepository, SourceNotFound, command
+from mvs.errors import ForbiddenPlace, InvalidInput, InvalidPath, MvsError, NotARepository, SourceNotFound, command
 from mvs.format.ids import ObjectId
 from mvs.format.names import Spec, Tag, parse_target
 from mvs.format.values import labels_of, metadata_of
@@ -252,9 +252,10 @@ class Repository:
     def _save(self, request: "Request", source: str, take: "Take", session: "Session") -> Version:
         folder = ops.walk.walk(source)
         if folder.skipped:
+            skipped = ", ".join(f"'{path}'" for path in folder.skipped)
             if take != "copy":
-                ops.walk.check_place(source, [os.path.join(source, folder.skipped[0])], taking=True)
-            self._progress.notice(f"left out '{folder.skipped[0]}', which belongs to mvs")
+                raise ForbiddenPlace(f"'{source}' holds {skipped}, which belongs to mvs and must not be moved")
+            self._progress.notice(f"left out {skipped}, which belongs to mvs")
         saved = ops.save.save(
             self._store,
             request,

@@ -1,6 +1,7 @@
 """A version as the Python API hands it out: frozen facts, and ways to its files."""
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -108,16 +109,12 @@ class Version:
     @property
     def metadata(self) -> dict[str, Any]:
         """The metadata (a copy)."""
-        copied = _copy(self._manifest.metadata)
-        assert isinstance(copied, dict)
-        return copied
+        return copy.deepcopy(dict(self._manifest.metadata))
 
     @property
     def context(self) -> dict[str, Any]:
         """What was gathered about the program that saved it (a copy)."""
-        copied = _copy(self._manifest.context)
-        assert isinstance(copied, dict)
-        return copied
+        return copy.deepcopy(dict(self._manifest.context))
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -165,7 +162,7 @@ class Version:
         try:
             return self._store.objects.open(entry.blob)
         except Corrupt as error:
-            raise self._explained(error) from error
+            raise self._explained(error, path) from error
 
     def read_bytes(self, path: str) -> bytes:
         """Return the verified content of a file of the version.
@@ -214,9 +211,7 @@ class Version:
             "message": self.message,
         }
         if files:
-            facts["files"] = [
-                {"path": f.path, "size": f.size, "blob": f.blob, "executable": f.executable} for f in self.files
-            ]
+            facts["files"] = [file._asdict() for file in self.files]
         return facts
 
     def __eq__(self, other: object) -> bool:
@@ -252,11 +247,3 @@ def moment(at: int) -> datetime:
 
 def _iso(when: datetime) -> str:
     return when.isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _copy(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_copy(item) for item in value]
-    return value

@@ -190,6 +190,9 @@ class Directory:
             try:
                 size = os.fstat(fd).st_size
                 if size == 0:
+                    # Before the write: who dies after it leaves a file that is not empty.
+                    self.sync([os.path.dirname(key)])
+                    self.sync_above(key)
                     data = start + data
                 elif os.pread(fd, 1, size - 1) != b"\n":
                     data = b"\n" + data
@@ -203,9 +206,6 @@ class Directory:
                 self.sync_file(fd, path)
             finally:
                 os.close(fd)
-            if size == 0:
-                self.sync([os.path.dirname(key)])
-                self.sync_above(key)
 
     def remove(self, key: str) -> None:
         """Remove the file under a key; its folder is not synced yet."""

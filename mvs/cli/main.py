@@ -74,7 +74,7 @@ class Verbs(click.Group):
 @click.pass_context
 def main(ctx: click.Context, directory: str | None, quiet: bool, debug: bool) -> None:
     """Git for model artifacts: immutable versions of models, found by name"""
-    ctx.obj = {"quiet": quiet, "debug": debug}
+    ctx.ensure_object(dict).update(quiet=quiet, debug=debug)
     if directory is not None:
         try:
             os.chdir(directory)
@@ -84,11 +84,11 @@ def main(ctx: click.Context, directory: str | None, quiet: bool, debug: bool) ->
 
 def run(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0, an error's own code, 2 for usage, 130 when interrupted."""
-    debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
+    said: dict[str, bool] = {}
     try:
-        code = main.main(arguments, prog_name="mvs", standalone_mode=False)
+        code = main.main(arguments, prog_name="mvs", standalone_mode=False, obj=said)
     except MvsError as error:
-        if debug:
+        if said.get("debug"):
             raise
         _say(error.message, error.hint)
         code = error.exit_code
@@ -104,13 +104,13 @@ def run(arguments: list[str] | None = None) -> None:
             click.echo("interrupted; the store is whole", err=True)
             code = INTERRUPTED
     except OSError as error:
-        if debug:
+        if said.get("debug"):
             raise
         place = f"'{error.filename}': " if error.filename else ""
         _say(f"{place}{error.strerror or error}", "")
         code = StorageFailed.exit_code
     except Exception as error:
-        if debug:
+        if said.get("debug"):
             raise
         _say(
             f"internal error: {type(error).__name__}: {error}",

@@ -36,10 +36,7 @@ class Verb(click.Command):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for names, text in (
-            (["-q", "--quiet"], "No notices, no progress"),
-            (["--debug"], "Show the traceback of an error"),
-        ):
+        for names, text in _COMMON:
             self.params.append(click.Option(names, is_flag=True, expose_value=False, callback=_remember, help=text))
 
 
@@ -71,7 +68,7 @@ def json_option(function: Function) -> Function:
 def complete_spec(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return what the shell offers for a spec: names, and the versions of a name once it is written."""
     try:
-        repo = repository.open_with((ctx.find_root().params or {}).get("directory"), Bar(quiet=True))
+        repo = repository.open_with(ctx.find_root().params.get("directory"), Bar(quiet=True))
         name, colon, _ = incomplete.partition(":")
         tags = [str(version.tag) for version in repo.list(name if colon else None)]
     except MvsError:

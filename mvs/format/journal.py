@@ -75,7 +75,7 @@ class Event:
 
 def needle(version: str) -> bytes:
     """Return bytes that every line about `version` holds."""
-    return f'"version":"{version}"}}\n'.encode()
+    return f'"version":"{version}"'.encode()
 
 
 def _id(text: str | None) -> ObjectId | None:

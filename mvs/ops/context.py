@@ -1,12 +1,14 @@
 """What is known about the program that saves, without asking the user."""
 
+import platform
+import subprocess
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 # Import names of frameworks and what users call them. The first that is loaded is "the
 # framework": those that pull in others stand before them.
-FRAMEWORKS = {
+_FRAMEWORKS = {
     "torch": "pytorch",
     "tensorflow": "tensorflow",
     "jax": "jax",
@@ -28,19 +30,17 @@ def gather(version: str, given: Mapping[str, Any], environment: Mapping[str, str
 
     Nothing is imported to find out.
     """
-    import platform  # noqa: PLC0415 - with subprocess 20 ms that only saving needs
-
     found: dict[str, Any] = {
         "mvs": version,
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
-    packages = {name: text for name in (*FRAMEWORKS, *_ALSO) if (text := _version_of(name))}
+    packages = {name: text for name in (*_FRAMEWORKS, *_ALSO) if (text := _version_of(name))}
     if packages:
         found["packages"] = packages
-    framework = next((name for name in FRAMEWORKS if name in packages), None)
+    framework = next((name for name in _FRAMEWORKS if name in packages), None)
     if framework and "framework" not in given:
-        found["framework"] = FRAMEWORKS[framework]
+        found["framework"] = _FRAMEWORKS[framework]
         found["framework_version"] = packages[framework]
     if git := _git(environment):
         found["git"] = git
@@ -53,8 +53,6 @@ def _version_of(name: str) -> str | None:
 
 
 def _git(environment: Mapping[str, str]) -> dict[str, Any] | None:
-    import subprocess  # noqa: PLC0415 - see above
-
     command = ["git", "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
     try:
         done = subprocess.run(  # noqa: S603

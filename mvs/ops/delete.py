@@ -6,7 +6,7 @@ The journal is written first: whatever happens then, the tag can be restored.
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from mvs.errors import Corrupt, MissingObject, NeedsAll, TagExists, UnsupportedFormat, VersionNotFound
+from mvs.errors import UNREADABLE, MissingObject, NeedsAll, TagExists, VersionNotFound
 from mvs.format.ids import ObjectId
 from mvs.format.journal import Event
 from mvs.format.manifest import Manifest
@@ -44,15 +44,13 @@ def delete(store: Store, doomed: list[Ref], *, now: Callable[[], int], by: str) 
         trees = {ref.tag: _tree_of(store, ref) for ref in refs}
         with store.exclusive():
             there = [ref for ref in refs if store.refs.read(ref.tag) == ref]
-            at = store.next_time(name, now())
-            store.journal.append(
-                name,
-                [
-                    Event("delete", r.tag.version, r.id, None, trees[r.tag], r.created, at + i, by)
-                    for i, r in enumerate(there)
-                ],
-            )
             if there:
+                at = store.next_time(name, now())
+                events = [
+                    Event("delete", ref.tag.version, ref.id, None, trees[ref.tag], ref.created, at + index, by)
+                    for index, ref in enumerate(there)
+                ]
+                store.journal.append(name, events)
                 store.refs.remove(there)
         gone.update(ref.tag for ref in there)
     return [ref for ref in doomed if ref.tag in gone]
@@ -77,7 +75,7 @@ def restore(store: Store, tag: Tag, *, now: Callable[[], int], by: str) -> Store
         manifest = store.manifest(ref)
         _check_whole(store, manifest)
         at = store.next_time(tag.name, now())
-        back = Event("restore", tag.version, None, ref.id, event.tree, ref.created, at, by)
+        back = Event("restore", tag.version, None, ref.id, manifest.tree_id, ref.created, at, by)
         store.journal.append(tag.name, [back])
         store.refs.prepare(ref, newest=store.refs.would_be_latest(ref)).commit()
     return Stored(ref, manifest)
@@ -98,7 +96,7 @@ def _chosen(store: Store, spec: Spec, *, all_versions: bool) -> list[Ref]:
 def _tree_of(store: Store, ref: Ref) -> ObjectId | None:
     try:
         return store.manifest(ref).tree_id
-    except (Corrupt, UnsupportedFormat):
+    except UNREADABLE:
         # What is damaged may be deleted; what it held is then not known.
         return None
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mvs.errors import Corrupt, NameNotFound, UnsupportedFormat
+from mvs.errors import UNREADABLE, NameNotFound
 from mvs.format.journal import Event
 from mvs.format.names import Tag
 from mvs.format.refs import Ref
@@ -51,5 +51,5 @@ def _message(store: Store, name: str, event: Event) -> str:
         return ""
     try:
         return store.manifest(Ref(Tag(name, event.version), id, event.created)).message
-    except (Corrupt, UnsupportedFormat):
+    except UNREADABLE:
         return ""

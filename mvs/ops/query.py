@@ -1,19 +1,19 @@
 """Finding versions: what a spec stands for, and lists."""
 
 import fnmatch
-import heapq
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 from mvs.errors import (
+    UNREADABLE,
     AliasNotFound,
     AmbiguousSpec,
     Corrupt,
     InvalidTag,
     NameNotFound,
     NotFound,
-    UnsupportedFormat,
     VersionNotFound,
 )
 from mvs.format.manifest import Manifest
@@ -60,15 +60,15 @@ def load(store: Store, spec: Spec) -> Stored:
         NotFound: none, or several, answer to it.
         Corrupt: it is damaged.
     """
-    for attempt in (1, 2):
-        ref = resolve(store, spec)
-        try:
-            return Stored(ref, store.manifest(ref))
-        except Corrupt:
-            # Deleted and collected between the two reads: then the ref is gone as well.
-            if attempt == 2 or store.refs.read(ref.tag) == ref:
-                raise
-    raise AssertionError("unreachable")
+    ref = resolve(store, spec)
+    try:
+        return Stored(ref, store.manifest(ref))
+    except Corrupt:
+        if store.refs.read(ref.tag) == ref:
+            raise
+    # Deleted and collected between the two reads: the spec may stand for another by now.
+    ref = resolve(store, spec)
+    return Stored(ref, store.manifest(ref))
 
 
 def listing(
@@ -78,35 +78,34 @@ def listing(
     limit: int | None,
     damaged: Callable[[str], None],
 ) -> Iterator[Stored]:
-    """Yield versions, most recently saved first: of all names, of one, or of those that match a glob.
+    """Return versions, most recently saved first: of all names, of one, or of those that match a glob.
 
     A version that cannot be read is told to `damaged` and left out.
 
     Raises:
         NameNotFound: `pattern` is a name, not a glob, and has no version.
     """
-    refs = _refs(store, _names(store, pattern), damaged)
-    if limit is not None and not labels:
-        refs = iter(heapq.nlargest(max(limit, 0), refs, key=_age))
-    else:
-        refs = iter(sorted(refs, key=_age, reverse=True))
-    count = 0
-    for ref in refs:
-        if limit is not None and count >= limit:
-            return
+    found = _matching(store, _names(store, pattern), labels, damaged)
+    return islice(found, None if limit is None else max(limit, 0))
+
+
+def _matching(
+    store: Store, names: list[str], labels: Mapping[str, str], damaged: Callable[[str], None]
+) -> Iterator[Stored]:
+    refs = [ref for name in names for ref in store.refs.readable(name, damaged)]
+    for ref in sorted(refs, key=_age, reverse=True):
         try:
             manifest = store.manifest(ref)
-        except (Corrupt, UnsupportedFormat) as error:
+        except UNREADABLE as error:
             # A version deleted since it was listed is no damage.
             if store.refs.exists(ref.tag):
                 damaged(error.message)
             continue
         if all(manifest.labels.get(key) == value for key, value in labels.items()):
-            count += 1
             yield Stored(ref, manifest)
 
 
-def is_glob(pattern: str) -> bool:
+def _is_glob(pattern: str) -> bool:
     """Tell whether a name to list is a pattern."""
     return any(character in pattern for character in "*?[")
 
@@ -118,7 +117,7 @@ def _age(ref: Ref) -> tuple[int, Tag]:
 def _names(store: Store, pattern: str | None) -> list[str]:
     if pattern is None:
         return store.refs.names()
-    if is_glob(pattern):
+    if _is_glob(pattern):
         matches = re.compile(fnmatch.translate(pattern.lower())).match
         return [name for name in store.refs.names() if matches(name)]
     if re.search("[:@#]", pattern):
@@ -127,11 +126,6 @@ def _names(store: Store, pattern: str | None) -> list[str]:
     if next(store.refs.versions(name), None) is None:
         raise _no_name(store, name)
     return [name]
-
-
-def _refs(store: Store, names: list[str], damaged: Callable[[str], None]) -> Iterator[Ref]:
-    for name in names:
-        yield from store.refs.readable(name, damaged)
 
 
 def _latest(store: Store, spec: Spec) -> Ref | None:

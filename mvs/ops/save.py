@@ -7,22 +7,22 @@ a ref to something unfinished.
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from mvs.errors import Corrupt, SourceChanged, TagExists, TagTaken, command
+from mvs.errors import UNREADABLE, SourceChanged, TagExists, TagTaken, command
 from mvs.format.ids import ObjectId
 from mvs.format.journal import Event
 from mvs.format.manifest import FileEntry, Manifest, Tree
 from mvs.format.names import Tag
 from mvs.format.refs import Ref
 from mvs.ops.query import Stored
-from mvs.ops.walk import Folder, Found
+from mvs.ops.walk import Folder, Found, stamp
 from mvs.parallel import Advance, cores, each
 from mvs.progress import Progress
 from mvs.store.objects import Adding
-from mvs.store.probes import MIN_SIZE
 from mvs.store.staging import Session, Staged
 from mvs.store.store import Store
 
@@ -106,8 +106,8 @@ def save(
             continue
         break
     for content in staged:
-        if content.path is not None and content.size >= MIN_SIZE:
-            store.probes.learn(content.id)
+        if content.path is not None:
+            store.probes.learn(content.id, content.size)
     if take == "move":
         _remove_sources(folder)
     return saved
@@ -153,11 +153,9 @@ def _publish(
             parents=request.parents,
             message=request.message,
         )
-        adding = store.adding()
-        try:
+        with store.adding() as adding:
             _place(store, adding, staged)
             if there := _there(store, manifest, if_changed=request.if_changed):
-                adding.settle()
                 return Saved(there, new=False)
             _check_taken(store, request, tag, tree_id)
             ref = Ref(tag, adding.put(manifest.encode()), created)
@@ -167,11 +165,7 @@ def _publish(
                 [Event("save", tag.version, None, ref.id, tree_id, created, created, by, reuse=request.reuse_tag)],
             )
             pending = store.refs.prepare(ref, newest=True)
-        except BaseException:
-            adding.undo()
-            raise
         # From here on nothing is taken back: what a failure leaves is rubbish, not loss.
-        adding.settle()
         pending.commit()
     return Saved(Stored(ref, manifest), new=True)
 
@@ -206,26 +200,21 @@ def _there(store: Store, manifest: Manifest, *, if_changed: bool) -> Stored | No
     Raises:
         TagExists: the tag's own differs.
     """
-    latest = store.refs.latest(manifest.tag.name) if if_changed else None
-    for ref in filter(None, (latest, store.refs.read(manifest.tag))):
-        there = store.manifest(ref)
-        if ref is latest and there.tree_id == manifest.tree_id:
-            return Stored(ref, there)
-        if ref.tag == manifest.tag:
-            if _meaning(there) != _meaning(manifest):
-                raise _exists(ref.tag)
-            return Stored(ref, there)
+    if if_changed and (latest := store.refs.latest(manifest.tag.name)):
+        there = store.manifest(latest)
+        if there.tree_id == manifest.tree_id:
+            return Stored(latest, there)
+    if own := store.refs.read(manifest.tag):
+        there = store.manifest(own)
+        if there.tree_id != manifest.tree_id or _said(there) != _said(manifest):
+            raise _exists(own.tag)
+        return Stored(own, there)
     return None
 
 
-def _meaning(manifest: Manifest) -> tuple[Any, ...]:
-    return (
-        manifest.tree_id,
-        dict(manifest.labels),
-        dict(manifest.metadata),
-        manifest.message,
-        manifest.parents,
-    )
+def _said(of: Manifest | Request) -> tuple[Any, ...]:
+    """Return what the user said about the files, which a retry must say again."""
+    return of.labels, of.metadata, of.message, of.parents
 
 
 def _check_taken(store: Store, request: Request, tag: Tag, tree_id: ObjectId) -> None:
@@ -242,18 +231,12 @@ def _check_early(store: Store, request: Request, folder: Folder) -> None:
     shape = [(found.path, found.size, found.executable) for found in folder.files]
     if existing := store.refs.read(tag):
         there = store.manifest(existing)
-        same = (there.labels, there.metadata, there.message, there.parents) == (
-            request.labels,
-            request.metadata,
-            request.message,
-            request.parents,
-        )
-        if not same or _shape(there) != shape:
+        if _said(there) != _said(request) or _shape(there) != shape:
             raise _exists(tag)
     elif not request.reuse_tag and (deleted := store.journal.last_deletion(tag.name, tag.version)) and deleted.old:
         try:
             there = store.manifest(Ref(tag, deleted.old, deleted.created))
-        except Corrupt:
+        except UNREADABLE:
             return
         if _shape(there) != shape:
             raise _taken(tag)
@@ -277,22 +260,19 @@ def _taken(tag: Tag) -> TagTaken:
 
 def _remove_sources(folder: Folder) -> None:
     """Remove what was moved, and the folders that are empty then; whatever changed meanwhile stays."""
-    places = {found.place: found for found in folder.files}
-    for place, found in places.items():
-        try:
-            at = os.stat(place, follow_symlinks=False)
-            if (at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns) == found.stamp:
-                os.unlink(place)
-        except OSError:
-            continue
+    removed: set[str] = set()
+    for found in folder.files:
+        with suppress(OSError):
+            if stamp(os.stat(found.place, follow_symlinks=False)) == found.stamp:
+                os.unlink(found.place)
+                removed.add(found.place)
     if not os.path.isdir(folder.root):
         return
     for parent, _, files in os.walk(folder.root, topdown=False):
         for name in files:
             link = os.path.join(parent, name)
-            if os.path.islink(link) and os.path.realpath(link) in places:
-                os.unlink(link)
-        try:
+            if os.path.islink(link) and os.path.realpath(link) in removed:
+                with suppress(OSError):
+                    os.unlink(link)
+        with suppress(OSError):
             os.rmdir(parent)
-        except OSError:
-            continue

@@ -169,5 +169,9 @@ def _inside(link: str, root: str) -> str:
 
 
 def _found(path: str, place: str, found: os.stat_result) -> Found:
-    stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-    return Found(path, place, found.st_size, bool(found.st_mode & 0o100), stamp)
+    return Found(path, place, found.st_size, bool(found.st_mode & 0o100), stamp(found))
+
+
+def stamp(found: os.stat_result) -> tuple[int, int, int, int]:
+    """Return what tells whether a file is still the same and unchanged."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -69,7 +69,7 @@ class Objects:
 
 
 class Adding:
-    """Objects on their way into the store, under its lock: all stay, or `undo` takes them out again."""
+    """Objects on their way into the store, under its lock, as a context: an error takes them out again."""
 
     def __init__(self, disk: Directory) -> None:
         self._disk = disk
@@ -126,8 +126,13 @@ class Adding:
         self._disk.sync(sorted(self._folders))
         self._folders.clear()
 
-    def settle(self) -> None:
-        """Drop what `undo` would need; the objects stay."""
+    def __enter__(self) -> "Adding":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.undo()
+            return
         for kept in self._kept:
             self._disk.discard(kept)
 

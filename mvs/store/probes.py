@@ -39,8 +39,10 @@ class Probes:
             return False
         return self._objects.has(id, size)
 
-    def learn(self, id: ObjectId) -> None:
-        """Remember what an object looks like; whatever goes wrong only costs a guess."""
+    def learn(self, id: ObjectId, size: int) -> None:
+        """Remember what a large object looks like; whatever goes wrong only costs a guess."""
+        if size < MIN_SIZE:
+            return
         try:
             path = self._disk.path(_probe(self._objects.path(id)))
             os.makedirs(os.path.dirname(path), exist_ok=True)

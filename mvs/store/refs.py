@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from mvs.backends.directory import Directory
-from mvs.errors import CorruptRef, InvalidTag, UnsupportedFormat
+from mvs.errors import UNREADABLE, CorruptRef, InvalidTag, UnsupportedFormat
 from mvs.format.layout import ALIASES, TAGS
 from mvs.format.names import LATEST, Tag, parse_name, parse_version
 from mvs.format.refs import MAX_BYTES, Ref
@@ -63,7 +63,7 @@ class Refs:
         for version in self.versions(name):
             try:
                 ref = self.read(Tag(name, version))
-            except (CorruptRef, UnsupportedFormat) as error:
+            except UNREADABLE as error:
                 damaged(f"version '{name}:{version}': {error.message}")
                 continue
             if ref is not None:
@@ -119,7 +119,7 @@ class Refs:
         """Tell whether a ref that comes back was saved after all that are there."""
         try:
             latest = self.latest(ref.tag.name)
-        except (CorruptRef, UnsupportedFormat):
+        except UNREADABLE:
             # Asking for `latest` must go on meeting the damaged ref.
             return False
         return latest is None or latest.created < ref.created
@@ -138,7 +138,7 @@ class Refs:
         key = _key(name, LATEST)
         try:
             left = self.of_name(name)
-        except (CorruptRef, UnsupportedFormat):
+        except UNREADABLE:
             # No copy, so that asking for `latest` meets the damaged ref and says so.
             left = []
         if left:
@@ -152,7 +152,7 @@ class Refs:
             copy = self._read(_key(name, LATEST))
             if copy is not None and copy.tag.name == name and self.read(copy.tag) == copy:
                 return copy
-        except (CorruptRef, UnsupportedFormat):
+        except UNREADABLE:
             # Only a copy: the refs themselves decide.
             pass
         return None

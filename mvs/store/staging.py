@@ -4,6 +4,7 @@ A session's lock dies with its process; whatever is staged without a held lock i
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,17 +66,13 @@ class Session:
     def link(self, source: str, advance: Advance, *, wide: bool) -> Staged:
         """Link a file in and make it durable; copy it where that cannot be, or must not.
 
-        Another name of the same file could be written to and would change the store, and
-        an executable file would lose its right, which an object does not have.
-
         Raises:
             SourceNotFound, SourceChanged: as `take`.
         """
         place = self._place()
         with storage(self.path):
             try:
-                found = os.stat(source, follow_symlinks=False)
-                if found.st_nlink > 1 or found.st_mode & 0o111:
+                if _must_be_copied(source):
                     return self._copy(source, advance)
                 os.link(source, place, follow_symlinks=False)
             except FileNotFoundError:
@@ -92,7 +89,7 @@ class Session:
         Raises:
             SourceChanged: the file changed meanwhile.
         """
-        if os.stat(place).st_mode & 0o111:
+        if _must_be_copied(place):
             return self._copy(place, advance)
         return self._hash(place, advance, place, wide=wide)
 
@@ -144,9 +141,17 @@ def new_session(disk: Directory, objects: Objects, probes: Probes) -> Iterator[S
             yield session
         finally:
             if not session.stays:
-                import shutil  # noqa: PLC0415 - 10 ms that reading never needs
-
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _must_be_copied(path: str) -> bool:
+    """Tell whether a file cannot itself become an object.
+
+    Another name of it could be written to and would change the store, and an executable
+    file would lose its right, which an object does not have.
+    """
+    found = os.stat(path, follow_symlinks=False)
+    return found.st_nlink > 1 or bool(found.st_mode & 0o111)
 
 
 @contextmanager

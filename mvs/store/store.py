@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from mvs.backends.directory import Directory
 from mvs.backends.failures import storage
-from mvs.errors import CorruptManifest, CorruptObject, CorruptRef, MissingObject, NotARepository, UnsupportedFormat
+from mvs.errors import (
+    UNREADABLE,
+    CorruptManifest,
+    CorruptObject,
+    MissingObject,
+    NotARepository,
+    UnsupportedFormat,
+)
 from mvs.format.layout import FORMAT_FILE, LOCK, RESCUED, STAGING, check_format, new_format
 from mvs.format.manifest import Manifest
 from mvs.format.refs import Ref
@@ -122,7 +129,7 @@ class Store:
         """Return a time for a change under `name`: `now`, or just after every earlier one. Under the lock."""
         try:
             latest = self.refs.latest(name)
-        except (CorruptRef, UnsupportedFormat):
+        except UNREADABLE:
             latest = None
         return max(now, latest.created + 1 if latest else 0, self.journal.last_time(name) + 1)
 

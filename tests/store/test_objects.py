@@ -62,10 +62,8 @@ def test_what_was_hashed_just_now_takes_the_place_of_what_has_its_name(store: St
     """A source that is moved is removed in the belief that the store has its bytes."""
     place.parent.mkdir(parents=True)
     place.write_bytes(DATA[::-1])
-    adding = store.adding()
-    path = _staged(store, "again")
-    adding.adopt(path, ID)
-    adding.settle()
+    with store.adding() as adding:
+        adding.adopt(_staged(store, "again"), ID)
     assert store.objects.read(ID) == DATA
     assert [entry.name for entry in (store.root / "staging").iterdir()] == ["again"]
 

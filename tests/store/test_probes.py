@@ -26,7 +26,7 @@ def source(tmp_path: Path) -> Path:
 
 def _learn(store: Store, data: bytes) -> ObjectId:
     id = store.adding().put(data)
-    store.probes.learn(id)
+    store.probes.learn(id, MIN_SIZE)
     return id
 
 
@@ -103,4 +103,4 @@ def test_a_cache_that_cannot_be_written_costs_only_the_guess(store: Store, sourc
 
 def test_learning_of_a_missing_object_is_no_failure(store: Store) -> None:
     """A deletion and a cleanup may have been faster; the save was a success all the same."""
-    store.probes.learn(ObjectId(bytes(32)))
+    store.probes.learn(ObjectId(bytes(32)), MIN_SIZE)
