@@ -37,6 +37,7 @@ docs: $(VENV)/made  ## Write docs/reference from the code
 	$(BIN)/python tests/reference.py
 
 clean:  ## Remove what make made
+	-chmod -R u+w .demo .bench 2>/dev/null
 	rm -rf $(VENV) .demo .bench dist
 
 $(VENV)/made: pyproject.toml

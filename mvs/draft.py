@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -46,6 +46,7 @@ class Draft:
         self._root = root
         self._parents = tuple(parents)
         self._message = message
+        self._used = False
         self._stack = ExitStack()
         self._session: Session | None = None
         self._version: Version | None = None
@@ -65,6 +66,9 @@ class Draft:
         return self._version
 
     def __enter__(self) -> "Draft":
+        if self._used:
+            raise RuntimeError("a draft is good for one `with` block; create another")
+        self._used = True
         with ExitStack() as stack:
             session = stack.enter_context(self._new_session)
             with storage(session.path):
@@ -78,7 +82,7 @@ class Draft:
     ) -> None:
         session, self._session = self._session, None
         with self._stack:
-            if error is None and session is not None:
+            if error is None and session is not None and session.is_mine:
                 try:
                     self._version = self._finish(session, self.labels, self.metadata)
                 except BaseException as failure:
@@ -93,8 +97,7 @@ class Draft:
             failure.kept = Path(kept)
             failure.message += f"; the draft's files are kept in '{kept}'"
             failure.hint = hint
-        else:
-            failure.add_note(f"the draft's files are kept in '{kept}'; save them with: {hint}")
+        failure.add_note(f"the draft's files are kept in '{kept}'; save them with: {hint}")
 
     def _arguments(self, kept: str, failure: BaseException) -> list[str]:
         """Return what `mvs save` needs to know, as far as it can be said."""
@@ -105,15 +108,22 @@ class Draft:
             words += ["-p", str(parent)]
         if self._message:
             words += ["-m", self._message]
-        try:
-            for key, value in labels_of(self.labels).items():
-                words += ["-l", f"{key}={value}"]
-            if metadata := metadata_of(self.metadata):
-                beside = f"{kept}.metadata.json"
+        for key, value in _storable(labels_of, self.labels).items():
+            words += ["-l", f"{key}={value}"]
+        if metadata := _storable(metadata_of, self.metadata):
+            beside = f"{kept}.metadata.json"
+            # On a full disk the files are what matters.
+            with suppress(OSError):
                 with open(beside, "w", encoding="utf-8") as file:
                     json.dump(metadata, file)
                 words += ["--meta-file", beside]
-        except (MvsError, OSError):
-            # What cannot be stored is what failed; the files are what matters.
-            pass
         return words
+
+
+def _storable(convert: Callable[[dict[str, Any]], dict[str, Any]], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what can be stored of some labels or metadata, each entry by itself."""
+    stored: dict[str, Any] = {}
+    for key, value in values.items():
+        with suppress(MvsError):
+            stored |= convert({key: value})
+    return stored

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# Seconds. The kernel may hand Ctrl-C to any thread, and only the main one acts on it, once
+# it runs again.
+_POLL = 0.1
+
 Advance = Callable[[int], None]
 
 
@@ -44,7 +48,7 @@ def each(
     The first error, an interrupt of the caller included, stops the rest within one
     block and is raised once every thread has ended.
     """
-    from concurrent.futures import ThreadPoolExecutor, as_completed  # noqa: PLC0415 - 9 ms
+    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait  # noqa: PLC0415 - 9 ms
 
     stop = threading.Event()
 
@@ -59,8 +63,11 @@ def each(
             futures: list[Future[Result]] = []
             try:
                 futures += (pool.submit(work, item, advance) for item in items)
-                for future in as_completed(futures):
-                    future.result()
+                pending = set(futures)
+                while pending:
+                    done, pending = wait(pending, timeout=_POLL, return_when=FIRST_EXCEPTION)
+                    for future in done:
+                        future.result()
                 return [future.result() for future in futures]
             finally:
                 stop.set()

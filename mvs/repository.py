@@ -11,6 +11,7 @@ from mvs import ops, workspace
 from mvs._about import __version__
 from mvs.errors import ForbiddenPlace, InvalidInput, InvalidPath, MvsError, NotARepository, SourceNotFound, command
 from mvs.format.ids import ObjectId
+from mvs.format.layout import FORMAT_FILE
 from mvs.format.names import Spec, Tag, parse_target
 from mvs.format.values import labels_of, metadata_of
 from mvs.progress import Progress, Silent
@@ -33,7 +34,15 @@ class Repository:
 
     def __init__(self, space: Workspace, *, progress: Progress | None = None) -> None:
         self._space = space
-        self._store = Store(space.store, durable=space.durable)
+        try:
+            self._store = Store(space.store, durable=space.durable)
+        except NotARepository as error:
+            if space.store != space.control and not space.store.exists():
+                raise NotARepository(
+                    f"the store of this repository, '{space.store}', is not there: is its disk mounted?",
+                    hint="mvs config get store.path",
+                ) from error
+            raise
         self._progress: Progress = progress or Silent()
 
     @property
@@ -139,6 +148,10 @@ class Repository:
             reuse_tag=reuse_tag,
         )
         source = _path(path, SourceNotFound)
+        if move and os.path.islink(source):
+            raise ForbiddenPlace(
+                f"'{source}' is a link, and what it leads to is not moved", hint=command("ls", "-l", source)
+            )
         if not self._store.is_draft(source):
             ops.walk.check_place(source, [str(self._store.root), str(self._space.control)], taking=move)
         with self._store.session() as session:
@@ -213,10 +226,10 @@ class Repository:
         link: bool = False,
         force: bool = False,
     ) -> Path:
-        """Write the files of a version to the folder `dest`, verified, and return it.
+        """Write the files of a version to the folder `dest`, each copy verified, and return it.
 
         `include` and `exclude` are globs over paths, in which `*` also matches `/`. With
-        `link` the files are read-only hard links into the store. A new destination
+        `link` the files are read-only hard links into the store, and not verified. A new destination
         appears whole or not at all; files that are there with other content are only
         overwritten with `force`, and files that are not in the version are left alone.
 
@@ -316,12 +329,12 @@ def init(path: PathLike = ".", *, store: PathLike | None = None) -> Repository:
     """
     control = Path(os.path.abspath(path)) / workspace.CONTROL
     wanted = Path(os.path.abspath(store)) if store is not None else control
-    if (control.is_dir() and (control / workspace.CONFIG).exists()) or (control / "format").exists():
+    if (control.is_dir() and (control / workspace.CONFIG).exists()) or (control / FORMAT_FILE).exists():
         space = Workspace.read(control)
         if store is not None and space.store != wanted:
             raise InvalidInput(f"'{control.parent}' is a repository with the store '{space.store}' already")
     else:
-        if wanted != control and wanted.is_dir() and any(wanted.iterdir()) and not (wanted / "format").exists():
+        if wanted != control and wanted.is_dir() and any(wanted.iterdir()) and not (wanted / FORMAT_FILE).exists():
             raise NotARepository(f"'{wanted}' is not empty and no store", hint=command("ls", wanted))
         workspace.make(control, store=str(wanted) if store is not None else None)
         space = Workspace.read(control)
@@ -345,9 +358,10 @@ def open(path: PathLike | None = None) -> Repository:
 def open_with(path: PathLike | None, progress: Progress | None) -> Repository:
     """Return what `open` returns, reporting to `progress`."""
     control = workspace.find(path)
-    if path is None and control.name != workspace.CONTROL and not (control / "format").exists():
-        workspace.make(control, store=None)
+    if path is None and not (control / FORMAT_FILE).exists() and control == workspace.home():
+        workspace.make_home(control)
         Store.make(Workspace.read(control).store)
+        (progress or Silent()).notice(f"no repository here: versions are kept in '{control}'")
     return Repository(Workspace.read(control), progress=progress)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from mvs.backends.failures import storage
 from mvs.errors import InvalidConfig, NotARepository, command
+from mvs.format.layout import FORMAT_FAMILY, FORMAT_FILE
 from mvs.format.paths import FORBIDDEN
 
 CONTROL = FORBIDDEN
@@ -45,7 +46,7 @@ class Workspace:
     def store(self) -> Path:
         """The folder of the store."""
         path = str(self.settings.get("store.path", ""))
-        return Path(os.path.normpath(self.control / Path(path).expanduser())) if path else self.control
+        return _expanded(path, "store.path", self.control) if path else self.control
 
     @property
     def durable(self) -> bool:
@@ -66,18 +67,29 @@ def find(path: str | os.PathLike[str] | None) -> Path:
     for folder in (start, *start.parents):
         if (folder / CONTROL).is_dir():
             return folder / CONTROL
-        if folder == start and path is not None and (folder / "format").is_file():
+        if os.path.lexists(folder / CONTROL):
+            raise NotARepository(f"'{folder / CONTROL}' is no folder", hint=command("ls", "-l", folder / CONTROL))
+        if folder == start and is_store(folder):
             return folder
     if path is not None:
         raise NotARepository(f"'{path}' is in no repository", hint=command("mvs", "init", path))
     return home()
 
 
+def is_store(folder: Path) -> bool:
+    """Tell whether a folder is a store, of this release or a later one."""
+    try:
+        with open(folder / FORMAT_FILE, "rb") as file:
+            return file.read(len(FORMAT_FAMILY)) == FORMAT_FAMILY
+    except OSError:
+        return False
+
+
 def home() -> Path:
     """Return the folder that serves as repository where no other is found."""
     named = os.environ.get("MVS_HOME")
     if named:
-        return Path(os.path.abspath(Path(named).expanduser()))
+        return _expanded(named, "MVS_HOME")
     from platformdirs import user_data_path  # noqa: PLC0415 - only where there is no repository
 
     return user_data_path("mvs", appauthor=False)
@@ -95,6 +107,18 @@ def make(control: Path, *, store: str | None) -> None:
             ignore.write_text(_IGNORE, encoding="utf-8")
     if store is not None:
         write_setting(control, "store.path", store)
+
+
+def make_home(home: Path) -> None:
+    """Make the folder that serves where there is no repository.
+
+    Raises:
+        NotARepository: it is there, and holds something else.
+    """
+    ours = {CONFIG, ".gitignore"}
+    if home.is_dir() and any(entry.name not in ours for entry in home.iterdir()):
+        raise NotARepository(f"'{home}' is not empty and no store", hint=command("ls", home))
+    make(home, store=None)
 
 
 def write_setting(control: Path, key: str, text: str) -> None:
@@ -119,10 +143,14 @@ def write_setting(control: Path, key: str, text: str) -> None:
     table, _, leaf = key.partition(".")
     document.setdefault(table, tomlkit.table())[leaf] = value
     temp = path.with_name(f"{CONFIG}.{os.getpid()}.tmp")
+    try:
+        data = tomlkit.dumps(document).encode()
+    except UnicodeEncodeError:
+        raise InvalidConfig(f"{text!r} is not valid Unicode") from None
     with storage(str(control)):
         try:
             control.mkdir(parents=True, exist_ok=True)
-            temp.write_text(tomlkit.dumps(document), encoding="utf-8")
+            temp.write_bytes(data)
             temp.replace(path)
         except BaseException:
             temp.unlink(missing_ok=True)
@@ -160,12 +188,22 @@ def environment() -> Mapping[str, str]:
 
 def is_plain_terminal() -> bool:
     """Tell whether standard error is a terminal that a progress bar can be drawn on."""
-    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def forbids_colour() -> bool:
     """Tell whether the user wants no colours (https://no-color.org)."""
     return bool(os.environ.get("NO_COLOR"))
+
+
+def _expanded(path: str, what: str, base: Path | None = None) -> Path:
+    try:
+        expanded = Path(path).expanduser()
+    except RuntimeError as error:
+        raise InvalidConfig(f"'{what}' is '{path}', and there is no such home") from error
+    if "\0" in path:
+        raise InvalidConfig(f"'{what}' is {path!r}, which holds a NUL")
+    return Path(os.path.normpath((base or Path(_working_directory())) / expanded))
 
 
 def _working_directory() -> str:

@@ -40,9 +40,11 @@ def test_a_path_in_no_repository_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_called_mvs_is_no_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To go on looking would save into another repository than the one that is meant."""
     (tmp_path / ".mvs").write_text("x")
     monkeypatch.chdir(tmp_path)
-    assert find(None) == tmp_path / "home"
+    with pytest.raises(NotARepository, match="is no folder"):
+        find(None)
 
 
 def test_a_removed_working_directory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ class Directory:
     def entries(self, key: str) -> Iterator["os.DirEntry[str]"]:
         """Yield what lies in a folder, in no order; nothing where there is no such folder."""
         try:
-            with os.scandir(self.path(key)) as found:
+            with storage(self.root), os.scandir(self.path(key)) as found:
                 yield from found
         except (FileNotFoundError, NotADirectoryError):
             return
@@ -157,6 +157,8 @@ class Directory:
                 os.link(path, beside, follow_symlinks=False)
                 os.link(self.path(key), kept, follow_symlinks=False)
                 os.rename(beside, self.path(key))
+                # Renaming one name of a file to another of its names does nothing.
+                self.discard(beside)
             except OSError as error:
                 self.discard(beside)
                 self.discard(kept)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from mvs.cli import render
-from mvs.cli.verb import Verb, complete_spec, json_option, label, meta, pass_repository, read_json
+from mvs.cli.verb import SPECS, Verb, complete_spec, json_option, label, meta, pass_repository, read_json
 from mvs.repository import Repository
 
 
@@ -65,7 +65,7 @@ def save(
         click.echo(str(version.tag))
 
 
-@click.command(cls=Verb)
+@click.command(cls=Verb, epilog=SPECS)
 @click.argument("specs", metavar="SPEC...", shell_complete=complete_spec, nargs=-1, required=True)
 @click.option("--all", "all_versions", is_flag=True, help="Let a bare name stand for all its versions")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask")
@@ -77,7 +77,7 @@ def delete(repo: Repository, specs: list[str], all_versions: bool, yes: bool, as
     if not yes:
         for tag in doomed:
             click.echo(str(tag), err=True)
-        if not sys.stdin.isatty():
+        if sys.stdin is None or not sys.stdin.isatty():
             raise click.UsageError("nobody is there to ask: confirm with -y")
         click.confirm(f"Delete {len(doomed)} version{'s' if len(doomed) != 1 else ''}?", abort=True, err=True)
     gone = [str(tag) for tag in repo.delete(*doomed)]

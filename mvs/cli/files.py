@@ -5,11 +5,11 @@ import sys
 import click
 
 from mvs.cli import render
-from mvs.cli.verb import Verb, complete_spec, json_option, pass_repository
+from mvs.cli.verb import SPECS, Verb, complete_spec, json_option, pass_repository
 from mvs.repository import Repository
 
 
-@click.command("path", cls=Verb)
+@click.command("path", cls=Verb, epilog=SPECS)
 @click.argument("spec", shell_complete=complete_spec)
 @json_option
 @pass_repository
@@ -22,7 +22,7 @@ def path_(repo: Repository, spec: str, as_json: bool) -> None:
         click.echo(str(version.path))
 
 
-@click.command(cls=Verb)
+@click.command(cls=Verb, epilog=SPECS)
 @click.argument("spec", shell_complete=complete_spec)
 @click.argument("file")
 @pass_repository
@@ -33,7 +33,7 @@ def cat(repo: Repository, spec: str, file: str) -> None:
         out.write(block)
 
 
-@click.command(cls=Verb)
+@click.command(cls=Verb, epilog=SPECS)
 @click.argument("spec", shell_complete=complete_spec)
 @click.argument("directory", required=False, type=click.Path())
 @click.option("--link", is_flag=True, help="Link the files, read-only, instead of copying them")

@@ -131,8 +131,8 @@ def _say(message: str, hint: str) -> None:
 
 
 def _printable(text: str) -> str:
-    # A file name of the user's may hold bytes that no terminal takes.
-    return text.encode("utf-8", "backslashreplace").decode()
+    # A file name of the user's may hold what a terminal obeys, or bytes that none takes.
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def settings(ctx: click.Context) -> dict[str, Any]:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from blake3 import blake3
 
+# Nanoseconds since the epoch that 63 bits hold: until the year 2262.
+MAX_TIME = 2**63 - 1
+
 _HEX = re.compile(r"[0-9a-f]{64}\Z")
 
 

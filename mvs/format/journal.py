@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from blake3 import blake3
 
-from mvs.format.ids import ObjectId
+from mvs.format.ids import MAX_TIME, ObjectId
 
 MAGIC = b"mvs-journal 1\n"
 _CHECK = 16
@@ -56,7 +56,8 @@ class Event:
             fields = json.loads(payload)
             if fields["event"] not in ("save", "delete", "restore"):
                 return None
-            if type(fields["created"]) is not int or type(fields["at"]) is not int:
+            times = fields["created"], fields["at"]
+            if any(type(time) is not int or not 0 <= time <= MAX_TIME for time in times):
                 return None
             return cls(
                 event=fields["event"],

@@ -5,6 +5,7 @@ from mvs.format.ids import ObjectId
 
 FORMAT_FILE = "format"
 FORMAT_LINE = "mvs-store 1"
+FORMAT_FAMILY = b"mvs-store "
 LOCK = "lock"
 OBJECTS = "objects"
 TAGS = "refs/tags"

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from mvs.errors import CorruptManifest, InvalidPath, InvalidTag, UnsupportedFormat
 from mvs.format import canonical
-from mvs.format.ids import ObjectId
+from mvs.format.ids import MAX_TIME, ObjectId
 from mvs.format.names import Tag, parse_name, parse_version
 from mvs.format.paths import check_paths
 
@@ -141,8 +141,8 @@ class Manifest:
             raise ValueError("files are not sorted")
         if ObjectId.of(canonical.pack({"dirs": dirs, "files": raw_files})).raw != tree_id:
             raise ValueError("the tree id does not fit the files")
-        if created < 0:
-            raise ValueError("created before 1970")
+        if not 0 <= created <= MAX_TIME:
+            raise ValueError("created before 1970 or after 2262")
         if not all(type(value) is str for value in labels.values()):
             raise ValueError("a label is not a string")
         return cls(

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from mvs.errors import InvalidPath
 
 COMPONENT_BYTES = 255
+PATH_BYTES = 4096
 # A checked-out `.mvs` would be taken for a repository, configuration and hooks included.
 FORBIDDEN = ".mvs"
 
@@ -46,6 +47,8 @@ def check_path(path: str) -> None:
         encoded = path.encode()
     except UnicodeEncodeError:
         raise InvalidPath(f"path {path!r} is not UTF-8") from None
+    if len(encoded) > PATH_BYTES:
+        raise InvalidPath(f"path {path[:80]!r}... is longer than {PATH_BYTES} bytes")
     if b"\0" in encoded:
         raise InvalidPath(f"path {path!r} holds a NUL")
     for part in path.split("/"):

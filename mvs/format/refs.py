@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from mvs.errors import CorruptRef, InvalidTag, UnsupportedFormat
-from mvs.format.ids import ObjectId
+from mvs.format.ids import MAX_TIME, ObjectId
 from mvs.format.names import Tag
 
 MAGIC = "mvs-ref 1"
@@ -46,4 +46,6 @@ class Ref(NamedTuple):
             raise CorruptRef(f"not a ref: {error}") from error
         if str(tag) != match[1]:
             raise CorruptRef("not a ref: tag in upper case")
-        return cls(tag, ObjectId(bytes.fromhex(match[2])), int(match[3]))
+        if (created := int(match[3])) > MAX_TIME:
+            raise CorruptRef("not a ref: its time is out of range")
+        return cls(tag, ObjectId(bytes.fromhex(match[2])), created)

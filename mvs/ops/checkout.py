@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from mvs.backends.directory import NO_LINKS
 from mvs.backends.failures import storage
 from mvs.errors import (
     CorruptObject,
@@ -69,6 +70,8 @@ def plan(store: Store, stored: Stored, dest: str, *, include: Iterable[str], exc
     if os.path.lexists(dest):
         if not os.path.isdir(dest):
             raise DestinationExists(f"'{dest}' is a file", hint=command("mvs", "checkout", stored.ref.tag, f"{dest}.d"))
+        for path in dirs:
+            _folder(dest, path)
         for entry in files:
             place = _place(dest, entry.path)
             if os.path.lexists(place):
@@ -104,7 +107,7 @@ def run(store: Store, plan: CheckoutPlan, *, link: bool, force: bool, progress: 
             if fresh:
                 os.rename(building, plan.dest)
             else:
-                _merge(building, plan.dest, plan, todo)
+                _merge(building, plan.dest, plan, todo, force=force)
         finally:
             shutil.rmtree(building, ignore_errors=True)
     return Path(plan.dest)
@@ -128,7 +131,8 @@ def _check_unforced(plan: CheckoutPlan) -> None:
             f"'{plan.dest}' has other content in {shown}{more}",
             hint=command("mvs", "checkout", plan.tag, plan.dest, "--force"),
         )
-    if len(plan.present) < len(plan.files):
+    # A folder that holds part of the version already, and nothing else of it, is completed.
+    if not plan.present:
         raise DestinationExists(
             f"'{plan.dest}' exists and is not empty", hint=command("mvs", "checkout", plan.tag, plan.dest, "--force")
         )
@@ -186,13 +190,27 @@ def _opened(store: Store, entry: FileEntry, tag: Tag) -> BinaryIO:
         ) from error
 
 
-def _merge(building: str, dest: str, plan: CheckoutPlan, todo: list[FileEntry]) -> None:
+def _merge(building: str, dest: str, plan: CheckoutPlan, todo: list[FileEntry], *, force: bool) -> None:
     for path in plan.dirs:
         os.makedirs(_folder(dest, path), exist_ok=True)
     for entry in todo:
         place = _place(dest, entry.path)
         os.makedirs(os.path.dirname(place), exist_ok=True)
-        os.replace(os.path.join(building, entry.path), place)
+        _bring(os.path.join(building, entry.path), place, force=force)
+
+
+def _bring(built: str, place: str, *, force: bool) -> None:
+    """Give a file its place; without `force` never that of another, which may have appeared just now."""
+    if not force:
+        try:
+            os.link(built, place)
+            return
+        except FileExistsError:
+            raise DestinationExists(f"'{place}' appeared meanwhile", hint=command("ls", "-l", place)) from None
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+    os.replace(built, place)
 
 
 def _place(dest: str, path: str) -> str:

@@ -53,7 +53,7 @@ def _version_of(name: str) -> str | None:
 
 
 def _git(environment: Mapping[str, str]) -> dict[str, Any] | None:
-    command = ["git", "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
+    command = ["git", "-c", "core.fsmonitor=false", "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
     try:
         done = subprocess.run(  # noqa: S603
             command,
@@ -69,9 +69,9 @@ def _git(environment: Mapping[str, str]) -> dict[str, Any] | None:
     commit, dirty = None, False
     for line in done.stdout.decode("utf-8", "replace").splitlines():
         if line.startswith("# branch.oid "):
-            commit = line.split()[2]
+            commit = line.removeprefix("# branch.oid ").strip()
         elif not line.startswith("#"):
             dirty = True
-    if commit is None or commit == "(initial)":
+    if not commit or commit == "(initial)":
         return None
     return {"commit": commit, "dirty": dirty}

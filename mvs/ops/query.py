@@ -15,6 +15,7 @@ from mvs.errors import (
     NameNotFound,
     NotFound,
     VersionNotFound,
+    command,
 )
 from mvs.format.manifest import Manifest
 from mvs.format.names import Spec, Tag, parse_name
@@ -117,11 +118,13 @@ def _age(ref: Ref) -> tuple[int, Tag]:
 def _names(store: Store, pattern: str | None) -> list[str]:
     if pattern is None:
         return store.refs.names()
+    if re.search("[:@#]", pattern):
+        raise InvalidTag(
+            f"'{pattern}' is not a name, and versions are listed by name", hint=command("mvs", "show", pattern)
+        )
     if _is_glob(pattern):
         matches = re.compile(fnmatch.translate(pattern.lower())).match
         return [name for name in store.refs.names() if matches(name)]
-    if re.search("[:@#]", pattern):
-        raise InvalidTag(f"'{pattern}' is not a name, and versions are listed by name", hint=f"mvs show {pattern}")
     name = parse_name(pattern)
     if next(store.refs.versions(name), None) is None:
         raise _no_name(store, name)
@@ -171,6 +174,8 @@ def _not_found(store: Store, spec: Spec) -> NotFound:
 def _no_name(store: Store, name: str) -> NameNotFound:
     import difflib  # noqa: PLC0415 - only on the way to an error
 
+    if next(store.journal.events(name), None):
+        return NameNotFound(f"no model '{name}': its versions were deleted", hint=f"mvs log {name}")
     names = store.refs.names()
     if any(other.startswith(f"{name}/") for other in names):
         return NameNotFound(f"no model '{name}', only some below it", hint=f"mvs list '{name}/*'")

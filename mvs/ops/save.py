@@ -68,7 +68,8 @@ def check_free(store: Store, name: str, version: str | None) -> None:
         TagExists: a version has this tag.
     """
     if version is not None and store.refs.exists(Tag(name, version)):
-        raise _exists(Tag(name, version))
+        tag = Tag(name, version)
+        raise TagExists(f"tag '{tag}' exists; a tag never changes", hint=f"mvs show {tag}")
 
 
 def save(
@@ -90,6 +91,8 @@ def save(
         StorageFailed: the disk is full, read-only or failing; nothing was saved.
     """
     _check_early(store, request, folder)
+    if take == "move":
+        folder.check_movable()
     while True:
         staged = _stage(store, session, folder, take, progress)
         folder.check_unchanged()
@@ -157,7 +160,7 @@ def _publish(
             _place(store, adding, staged)
             if there := _there(store, manifest, if_changed=request.if_changed):
                 return Saved(there, new=False)
-            _check_taken(store, request, tag, tree_id)
+            _check_taken(store, request, manifest)
             ref = Ref(tag, adding.put(manifest.encode()), created)
             adding.sync()
             store.journal.append(
@@ -206,8 +209,14 @@ def _there(store: Store, manifest: Manifest, *, if_changed: bool) -> Stored | No
             return Stored(latest, there)
     if own := store.refs.read(manifest.tag):
         there = store.manifest(own)
-        if there.tree_id != manifest.tree_id or _said(there) != _said(manifest):
+        if there.tree_id != manifest.tree_id:
             raise _exists(own.tag)
+        if _said(there) != _said(manifest):
+            raise TagExists(
+                f"tag '{own.tag}' exists with the same files, but other labels, metadata, message or parents; "
+                "a tag never changes",
+                hint=f"mvs show {own.tag}",
+            )
         return Stored(own, there)
     return None
 
@@ -217,10 +226,27 @@ def _said(of: Manifest | Request) -> tuple[Any, ...]:
     return of.labels, of.metadata, of.message, of.parents
 
 
-def _check_taken(store: Store, request: Request, tag: Tag, tree_id: ObjectId) -> None:
+def _check_taken(store: Store, request: Request, manifest: Manifest) -> None:
+    """Refuse a tag that was deleted, unless it would mean again exactly what it meant."""
+    tag = manifest.tag
     deleted = None if request.reuse_tag else store.journal.last_deletion(tag.name, tag.version)
-    if deleted is not None and deleted.tree != tree_id:
+    if deleted is None:
+        return
+    if deleted.tree != manifest.tree_id:
         raise _taken(tag)
+    meant = _deleted(store, tag, deleted)
+    if meant is not None and _said(meant) != _said(manifest):
+        raise _taken(tag)
+
+
+def _deleted(store: Store, tag: Tag, event: Event) -> Manifest | None:
+    """Return what a deleted tag meant, None where that can no longer be read."""
+    if event.old is None:
+        return None
+    try:
+        return store.manifest(Ref(tag, event.old, event.created))
+    except UNREADABLE:
+        return None
 
 
 def _check_early(store: Store, request: Request, folder: Folder) -> None:
@@ -230,15 +256,11 @@ def _check_early(store: Store, request: Request, folder: Folder) -> None:
     tag = Tag(request.name, request.version)
     shape = [(found.path, found.size, found.executable) for found in folder.files]
     if existing := store.refs.read(tag):
-        there = store.manifest(existing)
-        if _said(there) != _said(request) or _shape(there) != shape:
+        if _shape(store.manifest(existing)) != shape:
             raise _exists(tag)
-    elif not request.reuse_tag and (deleted := store.journal.last_deletion(tag.name, tag.version)) and deleted.old:
-        try:
-            there = store.manifest(Ref(tag, deleted.old, deleted.created))
-        except UNREADABLE:
-            return
-        if _shape(there) != shape:
+    elif not request.reuse_tag and (deleted := store.journal.last_deletion(tag.name, tag.version)):
+        meant = _deleted(store, tag, deleted)
+        if meant is not None and (_said(meant) != _said(request) or _shape(meant) != shape):
             raise _taken(tag)
 
 

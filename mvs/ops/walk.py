@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mvs.errors import EmptyFolder, ForbiddenPlace, InvalidPath, SourceChanged, SourceNotFound, command
+from mvs.format.layout import FORMAT_FAMILY, FORMAT_FILE
 from mvs.format.paths import check_paths, is_forbidden
 
 # Deeper trees are links gone wrong, and would exhaust the stack.
@@ -36,6 +37,18 @@ class Folder:
     def size(self) -> int:
         """Bytes in all files."""
         return sum(found.size for found in self.files)
+
+    def check_movable(self) -> None:
+        """Refuse a folder that holds a store of other repositories.
+
+        Raises:
+            ForbiddenPlace: it does.
+        """
+        for found in self.files:
+            if found.path.rpartition("/")[2] == FORMAT_FILE:
+                with open(found.place, "rb") as file:
+                    if file.read(len(FORMAT_FAMILY)) == FORMAT_FAMILY:
+                        raise ForbiddenPlace(f"'{os.path.dirname(found.place)}' is a store, which must not be moved")
 
     def check_unchanged(self) -> None:
         """Look again, and refuse what is no longer the same.

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import BinaryIO
 
+from blake3 import blake3
+
 from mvs.backends.directory import Directory
 from mvs.backends.failures import storage
 from mvs.errors import CorruptObject, MissingObject, StorageFailed
@@ -93,6 +95,8 @@ class Adding:
         elif kept := self._disk.replace(path, key):
             self._undo.append(partial(os.rename, kept, self._disk.path(key)))
             self._kept.append(kept)
+        else:
+            self._check(id)
 
     def put(self, data: bytes) -> ObjectId:
         """Let `data` be an object and return its id."""
@@ -125,6 +129,15 @@ class Adding:
         """Make the names of all objects added so far durable."""
         self._disk.sync(sorted(self._folders))
         self._folders.clear()
+
+    def _check(self, id: ObjectId) -> None:
+        """Read an object that cannot be replaced: its source may be removed, so it must be good."""
+        hasher = blake3()
+        with storage(self._disk.root), open(self._disk.path(object_path(id)), "rb") as file:
+            while block := file.read(1 << 20):
+                hasher.update(block)
+        if hasher.digest() != id.raw:
+            raise CorruptObject(f"object {id} is damaged, and this file system has no links to replace it with")
 
     def __enter__(self) -> "Adding":
         return self

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mvs.backends.directory import NO_LINKS, Directory
 from mvs.backends.failures import storage
-from mvs.backends.locks import exclusive
+from mvs.backends.locks import exclusive, is_open_for_writing
 from mvs.errors import MvsError, SourceChanged, SourceNotFound, command
 from mvs.format.ids import ObjectId
 from mvs.format.layout import RESCUED, STAGING
@@ -39,6 +39,12 @@ class Session:
         self._probes = probes
         self.path = disk.path(key)
         self.stays = False
+        self._owner = os.getpid()
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this process opened it: a fork inherits it and must leave it alone."""
+        return os.getpid() == self._owner
 
     @property
     def tree(self) -> str:
@@ -140,18 +146,18 @@ def new_session(disk: Directory, objects: Objects, probes: Probes) -> Iterator[S
         try:
             yield session
         finally:
-            if not session.stays:
+            if session.is_mine and not session.stays:
                 shutil.rmtree(path, ignore_errors=True)
 
 
 def _must_be_copied(path: str) -> bool:
     """Tell whether a file cannot itself become an object.
 
-    Another name of it could be written to and would change the store, and an executable
-    file would lose its right, which an object does not have.
+    Another name of it, or a program that has it open for writing, could change the
+    store, and an executable file would lose its right, which an object does not have.
     """
     found = os.stat(path, follow_symlinks=False)
-    return found.st_nlink > 1 or bool(found.st_mode & 0o111)
+    return found.st_nlink > 1 or bool(found.st_mode & 0o111) or is_open_for_writing(path)
 
 
 @contextmanager

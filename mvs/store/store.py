@@ -68,7 +68,13 @@ class Store:
     def is_draft(self, path: str) -> bool:
         """Tell whether a folder in the store holds a draft whose save failed: the user's files, not the store's."""
         parts = os.path.relpath(os.path.realpath(path), os.path.realpath(self.root)).split(os.sep)
-        return parts[0] == RESCUED or (parts[0] == STAGING and parts[2:3] == ["tree"])
+        if parts[0] == RESCUED:
+            return len(parts) > 1
+        if parts[0] != STAGING or parts[2:3] != ["tree"]:
+            return False
+        from mvs.backends.locks import is_held  # noqa: PLC0415 - readers take no lock
+
+        return not is_held(self._disk.path(f"{STAGING}/{parts[1]}/{LOCK}"))
 
     @classmethod
     def make(cls, path: Path) -> None:

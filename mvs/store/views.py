@@ -6,7 +6,7 @@ from pathlib import Path
 from mvs.backends.copying import copy_block
 from mvs.backends.directory import NO_LINKS, Directory
 from mvs.backends.failures import storage
-from mvs.errors import StorageFailed, command
+from mvs.errors import CorruptObject, StorageFailed, command
 from mvs.format.ids import ObjectId
 from mvs.format.layout import CACHE
 from mvs.format.manifest import FileEntry, Tree
@@ -69,6 +69,8 @@ class Views:
 
     def _place(self, entry: FileEntry, target: str) -> None:
         source = self._objects.path(entry.blob)
+        if os.stat(source).st_size != entry.size:
+            raise CorruptObject(f"object {entry.blob} has not the size of '{entry.path}'")
         if not entry.executable:
             try:
                 os.link(source, target)

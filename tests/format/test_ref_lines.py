@@ -3,7 +3,7 @@
 import pytest
 
 from mvs.errors import CorruptRef, UnsupportedFormat
-from mvs.format.ids import ObjectId
+from mvs.format.ids import MAX_TIME, ObjectId
 from mvs.format.names import Tag
 from mvs.format.refs import MAX_BYTES, Ref
 
@@ -64,6 +64,6 @@ def test_the_longest_ref_is_read() -> None:
     """A tag that can be saved must be found again."""
     component = "n" * 63
     tag = Tag.parse(f"{component}/{component}/{component}/{component}:{component}")
-    ref = Ref(tag, ObjectId(b"\xff" * 32), 2**64 - 1)
+    ref = Ref(tag, ObjectId(b"\xff" * 32), MAX_TIME)
     assert len(ref.encode()) <= MAX_BYTES
     assert Ref.decode(ref.encode()) == ref

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mvs.errors import CorruptManifest, CorruptRef, UnsupportedFormat
 from mvs.format import canonical
-from mvs.format.ids import ObjectId
+from mvs.format.ids import MAX_TIME, ObjectId
 from mvs.format.journal import Event
 from mvs.format.manifest import MAGIC, FileEntry, Manifest, Tree
 from mvs.format.names import Tag
@@ -43,7 +43,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
     tree = Tree.of(files, draw(st.lists(st.sampled_from(["empty", "x/y"]), unique=True)))
     return Manifest(
         tag=draw(TAGS),
-        created=draw(st.integers(0, 2**63)),
+        created=draw(st.integers(0, MAX_TIME)),
         tree=tree,
         tree_id=tree.id,
         labels=draw(st.dictionaries(st.sampled_from(["stage", "größe", "a b"]), st.text(max_size=9))),
@@ -57,12 +57,12 @@ def manifests(draw: st.DrawFn) -> Manifest:
 
 @st.composite
 def refs(draw: st.DrawFn) -> Ref:
-    return Ref(draw(TAGS), draw(IDS), draw(st.integers(0, 2**64 - 1)))
+    return Ref(draw(TAGS), draw(IDS), draw(st.integers(0, MAX_TIME)))
 
 
 @st.composite
 def events(draw: st.DrawFn) -> Event:
-    moments = st.integers(0, 2**64 - 1)
+    moments = st.integers(0, MAX_TIME)
     return Event(
         draw(st.sampled_from(["save", "delete", "restore"])),
         draw(TAGS).version,
