@@ -106,7 +106,8 @@ class StoreMachine(RuleBasedStateMachine):
             with pytest.raises(TagExists, match=str(tag)):
                 self.repo.create(tag)
         elif self.refusal(tag, content, stage):
-            with pytest.raises(TagTaken, match=str(tag)) as failure, self.repo.create(tag) as draft:
+            draft = self.repo.create(tag, labels=labels_of(stage))
+            with pytest.raises(TagTaken, match=str(tag)) as failure, draft:
                 write(draft.path, CONTENTS[content])
             assert failure.value.kept is not None
             assert read(failure.value.kept) == CONTENTS[content]
@@ -219,7 +220,8 @@ class StoreMachine(RuleBasedStateMachine):
         if there := self.live.get(tag):
             return None if (there.content, there.stage) == (content, stage) else TagExists
         deleted = self.deleted.get(tag)
-        return TagTaken if deleted and deleted.content != content and not reuse else None
+        other = deleted and (deleted.content, deleted.stage) != (content, stage)
+        return TagTaken if other and not reuse else None
 
     def bury(self, tag: Tag) -> None:
         self.deleted[tag] = self.live.pop(tag)
