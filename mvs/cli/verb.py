@@ -3,16 +3,18 @@
 import functools
 import json
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
 from mvs import repository
 from mvs.cli.bar import Bar
 from mvs.cli.main import settings
 from mvs.errors import InvalidMetadata, MvsError
 from mvs.repository import Repository
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Options = ParamSpec("Options")
@@ -65,8 +67,10 @@ def json_option(function: Function) -> Function:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON")(function)
 
 
-def complete_spec(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_spec(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     """Return what the shell offers for a spec: names, and the versions of a name once it is written."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415 - only the shell asks
+
     try:
         repo = repository.open_with(ctx.find_root().params.get("directory"), Bar(quiet=True))
         name, colon, _ = incomplete.partition(":")

@@ -1,7 +1,7 @@
 """Manifests: the object that describes one version."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from mvs.errors import CorruptManifest, InvalidPath, InvalidTag, UnsupportedFormat
@@ -38,8 +38,7 @@ class FileEntry(NamedTuple):
     executable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+class Tree(NamedTuple):
     """The content of a version: its files and the folders that hold nothing, each sorted by path."""
 
     files: tuple[FileEntry, ...]
@@ -70,8 +69,7 @@ class Tree:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(NamedTuple):
     """One version, whole. `created` is in nanoseconds since the epoch, UTC."""
 
     tag: Tag
@@ -83,7 +81,7 @@ class Manifest:
     context: Mapping[str, Any]
     parents: tuple[ObjectId, ...]
     message: str
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = MappingProxyType({})
     """Keys of a later release, kept so that encoding gives the same bytes."""
 
     def encode(self) -> bytes:

@@ -35,6 +35,7 @@ def parse_name(text: str) -> str:
     return name
 
 
+@lru_cache(maxsize=4096)
 def parse_version(text: str) -> str:
     """Return `text` as a version, lowered; `latest` is none.
 

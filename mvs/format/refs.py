@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 from mvs.errors import CorruptRef, InvalidTag, UnsupportedFormat
 from mvs.format.ids import MAX_TIME, ObjectId
-from mvs.format.names import Tag
+from mvs.format.names import Tag, parse_name, parse_version
 
 MAGIC = "mvs-ref 1"
 # The longest tag, id and number that fit a line, and some room: anything longer is no ref.
 MAX_BYTES = 1024
 
-_LINE = re.compile(rf"{MAGIC} ([^ \n]+) ([0-9a-f]{{64}}) (0|[1-9][0-9]{{0,19}})\n\Z")
+_LINE = re.compile(rf"{MAGIC} ([a-z0-9._/-]+):([a-z0-9._-]+) ([0-9a-f]{{64}}) (0|[1-9][0-9]{{0,19}})\n\Z")
 
 
 class Ref(NamedTuple):
@@ -41,11 +41,9 @@ class Ref(NamedTuple):
                 raise UnsupportedFormat(f"this release does not know the format '{later[1]}'")
             raise CorruptRef("not a ref")
         try:
-            tag = Tag.parse(match[1])
+            tag = Tag(parse_name(match[1]), parse_version(match[2]))
         except InvalidTag as error:
             raise CorruptRef(f"not a ref: {error}") from error
-        if str(tag) != match[1]:
-            raise CorruptRef("not a ref: tag in upper case")
-        if (created := int(match[3])) > MAX_TIME:
+        if (created := int(match[4])) > MAX_TIME:
             raise CorruptRef("not a ref: its time is out of range")
-        return cls(tag, ObjectId(bytes.fromhex(match[2])), created)
+        return cls(tag, ObjectId(bytes.fromhex(match[3])), created)

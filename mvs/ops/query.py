@@ -118,6 +118,8 @@ def _age(ref: Ref) -> tuple[int, Tag]:
 def _names(store: Store, pattern: str | None) -> list[str]:
     if pattern is None:
         return store.refs.names()
+    if not isinstance(pattern, str):
+        raise InvalidTag(f"a name is a string, not {type(pattern).__name__}")
     if re.search("[:@#]", pattern):
         raise InvalidTag(
             f"'{pattern}' is not a name, and versions are listed by name", hint=command("mvs", "show", pattern)

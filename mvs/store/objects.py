@@ -65,7 +65,7 @@ class Objects:
             data = self._disk.read(object_path(id))
         except FileNotFoundError:
             raise missing(id) from None
-        if ObjectId.of(data) != id:
+        if blake3(data).digest() != id.raw:
             raise CorruptObject(f"object {id} does not hold the bytes it is named after")
         return data
 
