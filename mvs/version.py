@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -96,7 +95,7 @@ class Version:
         """The id of the content alone, 64 hex digits: equal files, equal tree."""
         return str(self._manifest.tree_id)
 
-    @cached_property
+    @property
     def created(self) -> datetime:
         """When it was saved, aware, in UTC, to the microsecond."""
         return moment(self._manifest.created)
@@ -126,12 +125,12 @@ class Version:
         """What the user said about it."""
         return self._manifest.message
 
-    @cached_property
+    @property
     def size(self) -> int:
         """Bytes in all files, as they are checked out."""
         return sum(entry.size for entry in self._manifest.tree.files)
 
-    @cached_property
+    @property
     def files(self) -> tuple[File, ...]:
         """Its files, sorted by path."""
         return tuple(

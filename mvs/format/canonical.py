@@ -54,9 +54,8 @@ def decode(data: bytes) -> Any:
 
 
 def _sorted_map(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
     found = dict(pairs)
-    if len(found) != len(keys) or keys != sorted(keys):
+    if len(found) != len(pairs) or list(found) != sorted(found):
         raise ValueError("keys are not sorted, or occur twice")
     return found
 
@@ -81,7 +80,9 @@ def _check(value: Any, depth: int) -> None:
                     raise ValueError(f"key {key!r} is not a string")
             value = value.values()
         for item in value:
-            if type(item) not in _PLAIN:
+            kind = type(item)
+            # Most values of a manifest end here, without another call.
+            if kind not in _PLAIN and not (kind is int and MIN_INT <= item <= MAX_INT):
                 _check(item, depth - 1)
     elif kind is int:
         if not MIN_INT <= value <= MAX_INT:
