@@ -15,7 +15,8 @@
     │   ├── AliasNotFound       23
     │   ├── FileNotInVersion    24
     │   ├── SourceNotFound      25  the path to save is missing or unreadable
-    │   └── AmbiguousSpec       26  several answer; the message lists them
+    │   ├── AmbiguousSpec       26  several answer; the message lists them
+    │   └── TensorNotInVersion  27
     ├── Conflict                30  something is there already; nothing was changed
     │   ├── TagExists           31
     │   │   └── TagTaken        32  the tag was deleted and stays taken
@@ -27,7 +28,8 @@
     │   ├── CorruptObject       51
     │   ├── MissingObject       52
     │   ├── CorruptManifest     53
-    │   └── CorruptRef          54
+    │   ├── CorruptRef          54
+    │   └── CorruptPack         55
     └── StorageFailed           60  the disk or its rights; try again when mended
         ├── StorageFull         61
         ├── ReadOnlyStore       62
@@ -175,6 +177,13 @@ class AmbiguousSpec(NotFound):
     exit_code = 26
 
 
+class TensorNotInVersion(NotFound):
+    """The version has no such tensor."""
+
+    kind = "tensor-not-in-version"
+    exit_code = 27
+
+
 class Conflict(MvsError):
     """Something is there already; nothing was changed."""
 
@@ -257,6 +266,13 @@ class CorruptRef(Corrupt):
 
     kind = "corrupt-ref"
     exit_code = 54
+
+
+class CorruptPack(Corrupt):
+    """A pack is not of the form the format demands, or not whole."""
+
+    kind = "corrupt-pack"
+    exit_code = 55
 
 
 class StorageFailed(MvsError):

@@ -6,7 +6,8 @@ calls `advance` often; that is also where it stops.
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from mvs.progress import Progress
@@ -75,3 +76,24 @@ def each(
                     future.cancel()
     finally:
         progress.finish()
+
+
+def ordered(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield the results of `work` on each item, in order, a few of them ahead of the caller.
+
+    An error, or a caller that stops asking, cancels what was not begun.
+    """
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - 9 ms
+
+    with ThreadPoolExecutor(cores(), thread_name_prefix="mvs") as pool:
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > cores() + 1:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -8,6 +8,8 @@ FORMAT_LINE = "mvs-store 1"
 FORMAT_FAMILY = b"mvs-store "
 LOCK = "lock"
 OBJECTS = "objects"
+PACKS = "packs"
+PACKING = "packing"
 TAGS = "refs/tags"
 ALIASES = "refs/aliases"
 JOURNAL = "journal"
@@ -16,14 +18,22 @@ RESCUED = "rescued"
 CACHE = "cache"
 EVENTS = "@events"
 
-# This release knows none; docs/format.md says what each would mean.
-READ_FEATURES: frozenset[str] = frozenset()
+NEEDS_PACKS = "needs-read packs"
+
+# docs/format.md says what each means.
+READ_FEATURES: frozenset[str] = frozenset({"packs"})
 WRITE_FEATURES: frozenset[str] = frozenset()
 
 
 def new_format() -> bytes:
     """Return the bytes of the `format` file of a new store."""
     return f"{FORMAT_LINE}\n".encode()
+
+
+def with_packs(data: bytes) -> bytes:
+    """Return the bytes of a `format` file that says there are packs."""
+    line = f"{NEEDS_PACKS}\n".encode()
+    return data if line in data.splitlines(keepends=True) else data.rstrip(b"\n") + b"\n" + line
 
 
 def check_format(data: bytes, *, place: str) -> str | None:
@@ -55,3 +65,9 @@ def object_path(id: ObjectId) -> str:
     """Return where a loose object lies, relative to the store."""
     text = str(id)
     return f"{OBJECTS}/{text[:2]}/{text[2:]}"
+
+
+def pack_path(id: ObjectId) -> str:
+    """Return where the pack lies whose file has this BLAKE3, relative to the store."""
+    text = str(id)
+    return f"{PACKS}/{text[:2]}/{text[2:]}.pack"

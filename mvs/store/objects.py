@@ -1,10 +1,12 @@
-"""Objects: ids to plain bytes, each in a file of its own."""
+"""Objects: ids to plain bytes, each in a file of its own or in a pack."""
 
 import contextlib
+import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import BinaryIO
+from io import FileIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from blake3 import blake3
 
@@ -12,18 +14,51 @@ from mvs.backends.directory import Directory
 from mvs.backends.failures import storage
 from mvs.errors import CorruptObject, MissingObject, StorageFailed
 from mvs.format.ids import ObjectId
-from mvs.format.layout import OBJECTS, object_path
+from mvs.format.layout import OBJECTS, PACKS, object_path
+
+if TYPE_CHECKING:
+    from mvs.store.packs.files import Packs
+    from mvs.store.packs.reading import Packed
+
+_BLOCK = 1 << 20
+# Records are decoded whole: small reads of a file in packs would decode the same one again and again.
+_READ_AHEAD = 1 << 20
 
 
 class Objects:
-    """The loose objects of a store."""
+    """The objects of a store, loose or in packs."""
 
     def __init__(self, disk: Directory) -> None:
         self._disk = disk
+        self._packs: Packs | None = None
+        self._packed: Packed | None = None
+
+    @property
+    def packs(self) -> "Packs":
+        """The packs of the store."""
+        if self._packs is None:
+            from mvs.store.packs.files import Packs  # noqa: PLC0415 - numpy, which most commands never need
+
+            self._packs = Packs(self._disk)
+        return self._packs
+
+    @property
+    def packed(self) -> "Packed":
+        """What lies in packs, decoded."""
+        if self._packed is None:
+            from mvs.store.packs.reading import Packed  # noqa: PLC0415 - as `packs`
+
+            self._packed = Packed(self._disk, self.packs)
+        return self._packed
 
     def has(self, id: ObjectId, size: int) -> bool:
         """Tell whether the object is there with this size in bytes; its content is not read."""
-        return self._disk.size(object_path(id)) == size
+        found = self._disk.size(object_path(id))
+        return found == size if found is not None else self._packed_size(id) == size
+
+    def is_loose(self, id: ObjectId) -> bool:
+        """Tell whether the object has a file of its own."""
+        return self._disk.size(object_path(id)) is not None
 
     def is_file(self, id: ObjectId, path: str) -> bool:
         """Tell whether a file is the very one that holds the object: writing to it would change both."""
@@ -36,7 +71,7 @@ class Objects:
         """Return where the object's plain bytes lie.
 
         Raises:
-            MissingObject: it is not in the store.
+            MissingObject: it has no file of its own.
         """
         path = self._disk.path(object_path(id))
         if not os.path.exists(path):
@@ -44,7 +79,7 @@ class Objects:
         return path
 
     def open(self, id: ObjectId) -> BinaryIO:
-        """Open the plain bytes of an object; they are not verified.
+        """Open the plain bytes of an object; of a loose one they are not verified.
 
         Raises:
             MissingObject: it is not in the store.
@@ -52,7 +87,19 @@ class Objects:
         try:
             return open(self._disk.path(object_path(id)), "rb")
         except FileNotFoundError:
-            raise missing(id) from None
+            size = self._packed_size(id, again=True)
+            if size is None:
+                return io.BufferedReader(self._open_again(id))
+            from mvs.store.packs.reading import PackedFile  # noqa: PLC0415 - as `packs`
+
+            return io.BufferedReader(PackedFile(self.packed, id, size), _READ_AHEAD)
+
+    def open_loose(self, id: ObjectId) -> FileIO | None:
+        """Open the file of an object that has one of its own, unbuffered, else return None: a dedup may be at work."""
+        try:
+            return open(self._disk.path(object_path(id)), "rb", buffering=0)
+        except FileNotFoundError:
+            return None
 
     def read(self, id: ObjectId) -> bytes:
         """Return the verified bytes of an object.
@@ -64,10 +111,56 @@ class Objects:
         try:
             data = self._disk.read(object_path(id))
         except FileNotFoundError:
-            raise missing(id) from None
+            data = b"".join(self.blocks(id))
         if blake3(data).digest() != id.raw:
             raise CorruptObject(f"object {id} does not hold the bytes it is named after")
         return data
+
+    def read_through(self, id: ObjectId) -> None:
+        """Read an object in blocks, to see that it is whole.
+
+        Raises:
+            MissingObject: it is not in the store.
+            CorruptObject: its bytes have another id.
+        """
+        hasher = blake3()
+        for block in self.blocks(id):
+            hasher.update(block)
+        if hasher.digest() != id.raw:
+            raise CorruptObject(f"object {id} does not hold the bytes it is named after")
+
+    def blocks(self, id: ObjectId) -> "Iterator[bytes | memoryview]":
+        """Yield the plain bytes of an object in blocks. They are not verified: the caller hashes the whole.
+
+        Raises:
+            MissingObject: it is not in the store.
+            Corrupt: it cannot be decoded.
+        """
+        file = self.open_loose(id)
+        if file is None:
+            if (size := self._packed_size(id, again=True)) is not None:
+                yield from self.packed.blocks(id, size)
+                return
+            file = self._open_again(id)
+        with file:
+            while block := file.read(_BLOCK):
+                yield block
+
+    def _open_again(self, id: ObjectId) -> FileIO:
+        try:
+            return open(self._disk.path(object_path(id)), "rb", buffering=0)
+        except FileNotFoundError:
+            raise (missing(id) if self._packs is None else self._packs.missing(id)) from None
+
+    def _packed_size(self, id: ObjectId, *, again: bool = False) -> int | None:
+        if self._packs is None and not os.path.isdir(self._disk.path(PACKS)):
+            return None
+        size = self.packed.size(id)
+        if size is None and again:
+            # A dedup may have moved it a moment ago.
+            self.packs.forget()
+            size = self.packed.size(id)
+        return size
 
 
 class Adding:
@@ -118,7 +211,11 @@ class Adding:
         key = object_path(id)
         path = self._disk.path(key)
         with storage(path):
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                # In a pack, then, which has its name only when that is durable.
+                return
             try:
                 self._disk.sync_file(fd, path)
             finally:

@@ -4,6 +4,7 @@ A tag is a file, `latest` a copy of one that is believed only while the original
 same, so no order of crashes or races makes a name mean what it must not.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 
@@ -101,6 +102,14 @@ class Refs:
         if ref is not None and ref.tag.name != name:
             raise CorruptRef(f"the alias '{name}@{alias}' points at '{ref.tag}', of another name")
         return ref
+
+    def aliased(self) -> Iterator[Ref]:
+        """Yield the refs that aliases point at; what cannot be read is left out."""
+        for name in self.names():
+            for entry in self._disk.entries(f"{ALIASES}/{name}"):
+                with contextlib.suppress(*UNREADABLE):
+                    if entry.name.startswith("@") and (ref := self.alias(name, entry.name[1:])):
+                        yield ref
 
     def prepare(self, ref: Ref, *, newest: bool) -> "Pending":
         """Do everything for a new ref but create it; `Pending.commit` does that, and nothing else.

@@ -1,5 +1,6 @@
 """One store: its parts, its lock, and whether this release may touch it."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -12,12 +13,11 @@ from mvs.backends.failures import storage
 from mvs.errors import (
     UNREADABLE,
     CorruptManifest,
-    CorruptObject,
-    MissingObject,
     NotARepository,
+    StoreBusy,
     UnsupportedFormat,
 )
-from mvs.format.layout import FORMAT_FILE, LOCK, RESCUED, STAGING, check_format, new_format
+from mvs.format.layout import CACHE, FORMAT_FILE, LOCK, PACKING, RESCUED, STAGING, check_format, new_format
 from mvs.format.manifest import Manifest
 from mvs.format.refs import Ref
 from mvs.store.journal import Journal
@@ -25,22 +25,26 @@ from mvs.store.objects import Adding, Objects
 from mvs.store.refs import Refs
 
 if TYPE_CHECKING:
+    from mvs.store.packs.writing import PackWriter, Publisher
     from mvs.store.probes import Probes
+    from mvs.store.sketches import Sketches
     from mvs.store.staging import Session
+    from mvs.store.tensors import Tensors
     from mvs.store.views import Views
 
 
 class Store:
     """Objects, refs and journal in one directory."""
 
-    def __init__(self, path: Path, *, durable: bool = True) -> None:
-        """Open the store at `path`.
+    def __init__(self, path: Path, *, durable: bool = True, view_bytes: int = 1 << 62) -> None:
+        """Open the store at `path`; views keep at most `view_bytes` of files made from packs.
 
         Raises:
             NotARepository: there is no store.
             UnsupportedFormat: a later release wrote it.
         """
         self.root = path
+        self._view_bytes = view_bytes
         self._disk = Directory(str(path), durable=durable, temps=STAGING)
         try:
             data = self._disk.read(FORMAT_FILE)
@@ -63,7 +67,7 @@ class Store:
         """Folders of links to the files of a version."""
         from mvs.store.views import Views  # noqa: PLC0415 - listing does not need it
 
-        return Views(self._disk, self.objects)
+        return Views(self._disk, self.objects, self._view_bytes)
 
     def is_draft(self, path: str) -> bool:
         """Tell whether a folder in the store holds a draft whose save failed: the user's files, not the store's."""
@@ -106,6 +110,78 @@ class Store:
         with exclusive(self._disk.path(LOCK)):
             yield
 
+    @contextmanager
+    def packing(self) -> Iterator[None]:
+        """Be the only one who makes packs or takes objects away.
+
+        Raises:
+            UnsupportedFormat: this release may only read the store.
+            StoreBusy: another process does.
+        """
+        self._check_writable()
+        from mvs.backends.locks import exclusive  # noqa: PLC0415 - readers take no lock
+
+        try:
+            with exclusive(self._disk.path(PACKING), patience=0):
+                # Whoever held it before may have made packs.
+                self.objects.packs.forget()
+                yield
+        except StoreBusy as error:
+            if error.__cause__ is None and PACKING in error.message:
+                raise StoreBusy("another dedup or gc is at work in this store", hint=error.hint) from error
+            raise
+
+    def pack_writer(self, path: str) -> "PackWriter":
+        """Begin a pack, in a file of a session."""
+        from mvs.store.packs.writing import PackWriter  # noqa: PLC0415 - only dedup needs it
+
+        return PackWriter(self._disk, path)
+
+    def disk_usage(self, *folders: str) -> int:
+        """Return the bytes of all files in some folders of the store."""
+        total = 0
+        for folder in folders:
+            for parent, _, names in os.walk(self._disk.path(folder)):
+                for name in names:
+                    with contextlib.suppress(FileNotFoundError):
+                        total += os.lstat(os.path.join(parent, name)).st_size
+        return total
+
+    def recalled(self, key: str) -> bytes | None:
+        """Return a note from the cache, None where there is none."""
+        try:
+            return self._disk.read(f"{CACHE}/{key}")
+        except OSError:
+            return None
+
+    def note(self, key: str, data: bytes) -> None:
+        """Leave a note in the cache."""
+        self._disk.put(f"{CACHE}/{key}", data)
+
+    def make_durable(self, fd: int, path: str) -> None:
+        """Make the content of an open file in the store durable, where the store is."""
+        self._disk.sync_file(fd, path)
+
+    def publisher(self) -> "Publisher":
+        """Return a way to publish packs, for whoever holds the lock."""
+        from mvs.store.packs.writing import Publisher  # noqa: PLC0415 - only dedup needs it
+
+        return Publisher(self._disk, self.objects)
+
+    @cached_property
+    def sketches(self) -> "Sketches":
+        """What the blobs of the store look like."""
+        from mvs.store.sketches import Sketches  # noqa: PLC0415 - only dedup needs it
+
+        return Sketches(self._disk, self.objects)
+
+    @cached_property
+    def tensors(self) -> "Tensors":
+        """The tensors of the blobs of the store."""
+        from mvs.store.tensors import Tensors  # noqa: PLC0415 - numpy
+
+        return Tensors(self._disk, self.objects, self.sketches)
+
     def session(self) -> "AbstractContextManager[Session]":
         """Open a staging session; what is in it when it ends is removed."""
         from mvs.store.staging import new_session  # noqa: PLC0415 - only saving needs it
@@ -125,7 +201,7 @@ class Store:
         """
         try:
             manifest = Manifest.decode(self.objects.read(ref.id))
-        except (CorruptManifest, CorruptObject, MissingObject, UnsupportedFormat) as error:
+        except UNREADABLE as error:
             raise type(error)(f"version '{ref.tag}': {error.message}", hint=f"mvs log {ref.tag.name}") from error
         if manifest.tag != ref.tag or manifest.created != ref.created:
             raise CorruptManifest(f"the ref of '{ref.tag}' names the manifest of '{manifest.tag}'")

@@ -1,24 +1,34 @@
-"""Views: read-only folders of links to loose objects, one a version. Derived, may be deleted."""
+"""Views: read-only folders with the files of a version: links to loose objects, or files made from packs.
 
+Derived, may be deleted.
+"""
+
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+from blake3 import blake3
 
 from mvs.backends.copying import copy_block
 from mvs.backends.directory import NO_LINKS, Directory
 from mvs.backends.failures import storage
-from mvs.errors import CorruptObject, StorageFailed, command
+from mvs.errors import CorruptObject, MissingObject, StorageFailed, command
 from mvs.format.ids import ObjectId
 from mvs.format.layout import CACHE
 from mvs.format.manifest import FileEntry, Tree
 from mvs.store.objects import Objects
 
+_VIEWS = f"{CACHE}/views"
+
 
 class Views:
     """The views of a store."""
 
-    def __init__(self, disk: Directory, objects: Objects) -> None:
+    def __init__(self, disk: Directory, objects: Objects, most: int) -> None:
         self._disk = disk
         self._objects = objects
+        self._most = most
 
     def path(self, id: ObjectId, tree: Tree) -> Path:
         """Return a read-only folder with the files of the version `id`, made when it is not there.
@@ -29,10 +39,28 @@ class Views:
         Raises:
             MissingObject: a blob is not in the store.
         """
-        place = self._disk.path(f"{CACHE}/views/{id}")
+        place = self._disk.path(f"{_VIEWS}/{id}")
         if not _is_whole(place, tree):
+            self._make_room(sum(entry.size for entry in tree.files if not self._objects.is_loose(entry.blob)))
             self._make(place, tree)
+        elif any(not self._objects.is_loose(entry.blob) for entry in tree.files):
+            # So that the view used least recently goes first.
+            with contextlib.suppress(OSError):
+                os.utime(place)
         return Path(place)
+
+    def _make_room(self, wanted: int) -> None:
+        """Remove views, the one used least recently first, until what was made from packs and `wanted` fit."""
+        if not wanted:
+            return
+        found = [(entry.stat().st_mtime_ns, entry.path, _made(entry.path)) for entry in self._disk.entries(_VIEWS)]
+        total = wanted + sum(made for _, _, made in found)
+        for _, path, made in sorted(found):
+            if total <= self._most:
+                break
+            if made:
+                discard(path)
+                total -= made
 
     def _make(self, place: str, tree: Tree) -> None:
         building = f"{place}.{os.urandom(8).hex()}"
@@ -67,7 +95,27 @@ class Views:
         for made in folders:
             os.chmod(made, 0o555)
 
+    def ids(self) -> Iterator[ObjectId]:
+        """Yield the versions that have a view, in no order."""
+        for entry in self._disk.entries(_VIEWS):
+            with contextlib.suppress(ValueError):
+                yield ObjectId.from_hex(entry.name)
+
+    def drop(self, id: ObjectId) -> None:
+        """Remove the view of a version: its links would keep the bytes of objects that are packed."""
+        place = self._disk.path(f"{_VIEWS}/{id}")
+        if os.path.isdir(place):
+            discard(place)
+
     def _place(self, entry: FileEntry, target: str) -> None:
+        try:
+            self._take(entry, target)
+        except (MissingObject, FileNotFoundError):
+            # In packs, perhaps since a moment ago.
+            self._unpack(entry, target)
+
+    def _take(self, entry: FileEntry, target: str) -> None:
+        """Link or copy a loose object."""
         source = self._objects.path(entry.blob)
         if os.stat(source).st_size != entry.size:
             raise CorruptObject(f"object {entry.blob} has not the size of '{entry.path}'")
@@ -83,6 +131,17 @@ class Views:
                 copy.seek(0, os.SEEK_END)
         os.chmod(target, 0o555 if entry.executable else 0o444)
 
+    def _unpack(self, entry: FileEntry, target: str) -> None:
+        """Make a file from packs; a link to it shares no bytes with the store."""
+        hasher = blake3()
+        with open(target, "xb") as file:
+            for block in self._objects.blocks(entry.blob):
+                hasher.update(block)
+                file.write(block)
+        if hasher.digest() != entry.blob.raw:
+            raise CorruptObject(f"object {entry.blob} does not hold the bytes it is named after")
+        os.chmod(target, 0o555 if entry.executable else 0o444)
+
 
 def discard(folder: str) -> None:
     """Remove a view, whose folders are read-only."""
@@ -91,6 +150,17 @@ def discard(folder: str) -> None:
     for parent, _, _ in os.walk(folder):
         os.chmod(parent, 0o755)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _made(folder: str) -> int:
+    """Return the bytes of the files in a view that are no links to objects."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                found = os.lstat(os.path.join(parent, name))
+                total += found.st_size if found.st_nlink == 1 else 0
+    return total
 
 
 def _is_whole(place: str, tree: Tree) -> bool:

@@ -4,7 +4,7 @@ import pytest
 
 from mvs.errors import NotARepository, UnsupportedFormat
 from mvs.format.ids import ObjectId
-from mvs.format.layout import check_format, new_format, object_path
+from mvs.format.layout import check_format, new_format, object_path, pack_path, with_packs
 
 
 def test_the_bytes_of_a_new_format_file_never_change() -> None:
@@ -29,8 +29,10 @@ def test_a_file_of_something_else_is_no_store(data: bytes) -> None:
     [
         (b"mvs-store 2\n", "mvs-store 2"),
         (b"mvs-store 10\n", "mvs-store 10"),
-        (b"mvs-store 1\nneeds-read packs\n", "packs"),
-        (b"mvs-store 1\nneeds-write notes\nneeds-read packs\n", "packs"),
+        (b"mvs-store 1\nneeds-read shards\n", "shards"),
+        (b"mvs-store 1\nneeds-read packs\nneeds-read shards\n", "shards"),
+        (b"mvs-store 1\nneeds-write notes\nneeds-read shards\n", "shards"),
+        (b"mvs-store 1\nneeds-read packs2\n", "packs2"),
         (b"mvs-store 1\nneeds-luck\n", "needs-luck"),
     ],
 )
@@ -42,6 +44,15 @@ def test_a_store_of_a_later_release_is_refused_by_name(data: bytes, named: str) 
 
 def test_a_feature_that_only_writers_need_leaves_the_store_readable() -> None:
     assert check_format(b"mvs-store 1\nneeds-write notes\n", place="x") == "notes"
+
+
+def test_a_store_with_packs_may_be_read_and_written() -> None:
+    assert check_format(with_packs(new_format()), place="x") is None
+    assert with_packs(new_format()) == b"mvs-store 1\nneeds-read packs\n"
+
+
+def test_packs_lie_under_their_first_two_digits() -> None:
+    assert pack_path(ObjectId(b"\xab\xcd" + bytes(30))) == "packs/ab/cd" + "00" * 30 + ".pack"
 
 
 def test_objects_lie_under_their_first_two_digits() -> None:

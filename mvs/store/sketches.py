@@ -1,0 +1,125 @@
+"""Sketches: where the tensors of a blob lie, and a few of their numbers.
+
+They tell which blobs are alike without reading them. Derived, kept under `cache/sketches/`.
+"""
+
+import contextlib
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, BinaryIO
+
+import msgpack
+
+from mvs.backends.directory import Directory
+from mvs.codecs import cut
+from mvs.codecs.cut import Source, Tensor
+from mvs.errors import MvsError
+from mvs.format.ids import ObjectId
+from mvs.format.layout import CACHE
+from mvs.store.objects import Objects
+
+_VERSION = 2
+# Of each tensor so many runs of so many bytes: enough to tell a fine-tune from a stranger.
+_RUNS = 4
+_RUN_BYTES = 32
+# Smaller tensors say nothing that the larger ones do not.
+_SMALLEST = 4096
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """The tensors of a blob (`rows` has their fields), and for each the bytes of its sample (empty for a small one)."""
+
+    rows: tuple[tuple[Any, ...], ...]
+    samples: tuple[bytes, ...]
+
+    @cached_property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The tensors, by offset. Of most sketches of a large store nobody asks for them."""
+        return tuple(Tensor(*row) for row in self.rows)
+
+    @cached_property
+    def by_shape(self) -> dict[tuple[str, int], list[int]]:
+        """The numbers of the tensors that have a sample, by type and size."""
+        found: dict[tuple[str, int], list[int]] = {}
+        for number, (_, dtype, _, _, size) in enumerate(self.rows):
+            if self.samples[number]:
+                found.setdefault((dtype, size), []).append(number)
+        return found
+
+
+class Sketches:
+    """The sketches of the blobs of a store."""
+
+    def __init__(self, disk: Directory, objects: Objects) -> None:
+        self._disk = disk
+        self._objects = objects
+        self._kept: dict[ObjectId, Sketch] = {}
+
+    def of(self, id: ObjectId, size: int) -> Sketch:
+        """Return the sketch of a blob, made when it is not there.
+
+        Raises:
+            MissingObject: the store does not have it.
+        """
+        sketch = self._kept.get(id)
+        if sketch is None:
+            sketch = self._stored(id)
+            if sketch is None:
+                sketch = self._made(id, size)
+            self._kept[id] = sketch
+        return sketch
+
+    def _made(self, id: ObjectId, size: int) -> Sketch:
+        with self._objects.open(id) as file:
+            source = FileSource(file, size)
+            tensors = cut.tensors_of(source)
+            sketch = Sketch(tuple(map(tuple, tensors)), tuple(_sample(source, tensor) for tensor in tensors))
+        self._store(id, sketch)
+        return sketch
+
+    def _stored(self, id: ObjectId) -> Sketch | None:
+        try:
+            version, rows, samples = msgpack.unpackb(self._disk.read(_key(id)), use_list=False)
+            if version != _VERSION or len(rows) != len(samples) or any(len(row) != len(Tensor._fields) for row in rows):
+                return None
+            return Sketch(rows, samples)
+        except (OSError, ValueError, TypeError, msgpack.UnpackException):
+            return None
+
+    def _store(self, id: ObjectId, sketch: Sketch) -> None:
+        # A store that cannot be written to is sketched again next time.
+        with contextlib.suppress(OSError, MvsError):
+            path = self._disk.path(_key(id))
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            temp = f"{path}.{os.urandom(4).hex()}"
+            with open(temp, "xb") as file:
+                file.write(msgpack.packb([_VERSION, sketch.rows, sketch.samples]))
+            os.rename(temp, path)
+
+
+class FileSource:
+    """An open file as a source of bytes."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self.size = size
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return `count` bytes from `offset`; fewer only at the end."""
+        self._file.seek(offset)
+        return self._file.read(count)
+
+
+def _sample(source: Source, tensor: Tensor) -> bytes:
+    """Return runs from places that do not move when a tensor grows a little."""
+    if tensor.size < _SMALLEST:
+        return b""
+    step = (1 << (tensor.size.bit_length() - 1)) // _RUNS
+    return b"".join(source.read(tensor.offset + run * step, _RUN_BYTES) for run in range(_RUNS))
+
+
+def _key(id: ObjectId) -> str:
+    text = str(id)
+    return f"{CACHE}/sketches/{text[:2]}/{text[2:]}"
