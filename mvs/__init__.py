@@ -14,33 +14,39 @@ from mvs._about import __version__
 
 if TYPE_CHECKING:
     from mvs import errors
-    from mvs.draft import Draft
     from mvs.errors import MvsError
     from mvs.format.names import Tag
+    from mvs.handles.draft import Draft
+    from mvs.handles.tensors import TensorInfo
+    from mvs.handles.version import Change, File, Version
+    from mvs.ops.diff import Diff
     from mvs.repository import Repository, init, open  # noqa: A004 - the name of the API
-    from mvs.version import Change, File, Version
 
 # Where each public name lives: nothing is imported before it is used, so that the
 # command line starts as fast as click.
 _HOMES = {
-    "Change": "mvs.version",
-    "Draft": "mvs.draft",
-    "File": "mvs.version",
+    "Change": "mvs.handles.version",
+    "Diff": "mvs.ops.diff",
+    "Draft": "mvs.handles.draft",
+    "File": "mvs.handles.version",
     "MvsError": "mvs.errors",
     "Repository": "mvs.repository",
     "Tag": "mvs.format.names",
-    "Version": "mvs.version",
+    "TensorInfo": "mvs.handles.tensors",
+    "Version": "mvs.handles.version",
     "init": "mvs.repository",
     "open": "mvs.repository",
 }
 
 __all__ = [
     "Change",
+    "Diff",
     "Draft",
     "File",
     "MvsError",
     "Repository",
     "Tag",
+    "TensorInfo",
     "Version",
     "__version__",
     "errors",

@@ -9,20 +9,36 @@ from typing import TYPE_CHECKING, Any
 
 from mvs import ops, workspace
 from mvs._about import __version__
-from mvs.errors import ForbiddenPlace, InvalidInput, InvalidPath, MvsError, NotARepository, SourceNotFound, command
+from mvs.errors import (
+    ForbiddenPlace,
+    InvalidInput,
+    InvalidPath,
+    MvsError,
+    NotARepository,
+    SourceNotFound,
+    StoreBusy,
+    command,
+)
 from mvs.format.ids import ObjectId
 from mvs.format.layout import FORMAT_FILE
 from mvs.format.names import Spec, Tag, parse_target
+from mvs.format.refs import Ref
 from mvs.format.values import labels_of, metadata_of
+from mvs.handles.version import Change, Version, moment
 from mvs.progress import Progress, Silent
 from mvs.store.store import Store
-from mvs.version import Change, Version, moment
 from mvs.workspace import Workspace
 
 if TYPE_CHECKING:
-    from mvs.draft import Draft
+    from concurrent.futures import Executor
+
+    from mvs.handles.draft import Draft
+    from mvs.ops.dedup import Plan as DedupPlan
+    from mvs.ops.dedup import Result as DedupResult
+    from mvs.ops.diff import Diff
     from mvs.ops.query import Stored
     from mvs.ops.save import Request, Take
+    from mvs.ops.usage import Total
     from mvs.store.staging import Session
 
 PathLike = str | os.PathLike[str]
@@ -35,7 +51,7 @@ class Repository:
     def __init__(self, space: Workspace, *, progress: Progress | None = None) -> None:
         self._space = space
         try:
-            self._store = Store(space.store, durable=space.durable)
+            self._store = Store(space.store, durable=space.durable, view_bytes=space.cache_size)
         except NotARepository as error:
             if space.store != space.control and not space.store.exists():
                 raise NotARepository(
@@ -75,7 +91,7 @@ class Repository:
         Raises:
             InvalidTag, InvalidMetadata, TagExists, NotFound: at once, before any file is written.
         """
-        from mvs.draft import Draft  # noqa: PLC0415 - only creating needs it
+        from mvs.handles.draft import Draft  # noqa: PLC0415 - only creating needs it
 
         name, version = self._target(tag)
         ops.save.check_free(self._store, name, version)
@@ -94,7 +110,7 @@ class Repository:
                 message=text,
                 reuse_tag=reuse_tag,
             )
-            return self._save(request, session.tree, "adopt", session)
+            return self._packed(self._save(request, session.tree, "adopt", session), None)
 
         return Draft(
             f"{name}:{version}" if version else name,
@@ -121,13 +137,15 @@ class Repository:
         move: bool = False,
         if_changed: bool = False,
         reuse_tag: bool = False,
+        dedup: bool | None = None,
     ) -> Version:
         """Save a file or a folder as a new version, durably, and return it.
 
         A `tag` without a version gets one from the time and the content. Saving what the
         tag means already, again, is a success. With `move` the files are linked into the
         store and removed from `path` once they are saved. With `if_changed` the latest
-        version of the name is returned when it has the same content.
+        version of the name is returned when it has the same content. With `dedup` it is packed at once;
+        None leaves that to the setting `dedup.auto`.
 
         Raises:
             TagExists: the tag is taken by other content.
@@ -155,7 +173,8 @@ class Repository:
         if not self._store.is_draft(source):
             ops.walk.check_place(source, [str(self._store.root), str(self._space.control)], taking=move)
         with self._store.session() as session:
-            return self._save(request, source, "move" if move else "copy", session)
+            saved = self._save(request, source, "move" if move else "copy", session)
+        return self._packed(saved, dedup)
 
     def get(self, spec: SpecLike) -> Version:
         """Return the one version `spec` stands for.
@@ -241,6 +260,74 @@ class Repository:
         plan = ops.checkout.plan(self._store, stored, _path(dest, InvalidPath), include=include, exclude=exclude)
         return ops.checkout.run(self._store, plan, link=link, force=force, progress=self._progress)
 
+    def plan_dedup(self, *specs: SpecLike, keep_loose: Iterable[str] = (), since_last: bool = False) -> "DedupPlan":
+        """Return what `dedup` would do with the same arguments, and change nothing.
+
+        Raises:
+            NotFound: a spec stands for nothing.
+            InvalidInput: `keep_loose` names something unknown.
+        """
+        return ops.dedup.plan(
+            self._store,
+            self._chosen(specs),
+            everything=not specs,
+            keep=frozenset(keep_loose),
+            since_last=since_last,
+            progress=self._progress,
+        )
+
+    def dedup(
+        self,
+        *specs: SpecLike,
+        keep_loose: Iterable[str] = (),
+        since_last: bool = False,
+        jobs: int | None = None,
+        max_memory: int = 1 << 30,
+        executor: "Executor | None" = None,
+        plan: "DedupPlan | None" = None,
+    ) -> "DedupResult":
+        """Pack the files of versions, of all without `specs`; a bare name stands for all its versions.
+
+        Ids do not change, and every file stays readable, bit for bit. `keep_loose` leaves what
+        is "latest" of its name, or "aliased", as it is. With `since_last` only versions saved since the last
+        dedup are looked at. `jobs` is the number of threads, `max_memory` about how many bytes they may use
+        together; an `executor` of processes or a cluster does the encoding instead. With a `plan`, that is done.
+        Interrupt it at any time: what was packed stays packed, and the next run goes on.
+
+        Raises:
+            NotFound: a spec stands for nothing.
+            StoreBusy: another process packs.
+            StorageFailed: the disk is full, read-only or failing; nothing is lost.
+        """
+        began = time.time_ns()
+        if plan is None:
+            plan = self.plan_dedup(*specs, keep_loose=keep_loose, since_last=since_last)
+        result = ops.dedup.run(
+            self._store, plan, progress=self._progress, jobs=jobs, memory=max_memory, executor=executor
+        )
+        if plan.everything:
+            ops.dedup.note_done(self._store, began)
+        return result
+
+    def undo_dedup(self, *specs: SpecLike) -> int:
+        """Give the files of versions, of all without `specs`, files of their own again; return the bytes written.
+
+        Raises:
+            NotFound: a spec stands for nothing.
+            Corrupt: a file cannot be read.
+            StorageFailed: the disk is full, read-only or failing.
+        """
+        return ops.dedup.undo(self._store, self._chosen(specs), progress=self._progress)
+
+    def du(self, *specs: SpecLike) -> "Total":
+        """Return what versions take on disk, all without `specs`; a bare name stands for all its versions.
+
+        Raises:
+            NotFound: a spec stands for nothing.
+            Corrupt: a version cannot be read.
+        """
+        return ops.usage.usage(self._store, self._chosen(specs), self._chosen(()))
+
     def log(self, name: str) -> builtins.list[Change]:
         """Return what happened to the tags of a name, newest first.
 
@@ -261,6 +348,22 @@ class Repository:
             )
             for tag, event, message in told
         ]
+
+    def diff(self, before: SpecLike, after: SpecLike, *, tensors: bool = False) -> "Diff":
+        """Return what differs between two versions: files, labels, metadata, message; with `tensors` also weights.
+
+        Tensors are matched by name, else by bytes; those of one id are not read, the others in bounded memory.
+
+        Raises:
+            NotFound, Corrupt: a spec stands for nothing; what must be read is damaged.
+        """
+        ours, theirs = (ops.query.load(self._store, self._spec(spec)) for spec in (before, after))
+        return ops.diff.diff(self._store, ours, theirs, tensors=tensors, progress=self._progress)
+
+    def _chosen(self, specs: Iterable[SpecLike]) -> builtins.list[Ref]:
+        """Return the refs of some versions, of all without `specs`; a bare name stands for all its versions."""
+        given = [ref for spec in specs for ref in ops.query.chosen(self._store, self._spec(spec))]
+        return given or [stored.ref for stored in ops.query.listing(self._store, None, {}, None, self._progress.notice)]
 
     def _save(self, request: "Request", source: str, take: "Take", session: "Session") -> Version:
         folder = ops.walk.walk(source)
@@ -283,8 +386,17 @@ class Repository:
             self._progress.notice(f"'{saved.stored.ref.tag}' has this content already; nothing was saved")
         return self._version(saved.stored)
 
+    def _packed(self, version: Version, wanted: bool | None) -> Version:
+        """Pack a version that was just saved, where that is wanted; the version stays saved whatever happens."""
+        if self._space.dedup_auto if wanted is None else wanted:
+            try:
+                self.dedup(version.tag)
+            except StoreBusy as error:
+                self._progress.notice(f"'{version.tag}' is saved but not packed: {error.message}")
+        return version
+
     def _version(self, stored: "Stored") -> Version:
-        return Version(self._store, stored.ref, stored.manifest)
+        return Version(self._store, stored.ref, stored.manifest, self._progress)
 
     def _target(self, tag: str | Tag) -> tuple[str, str | None]:
         name, version = parse_target(tag)

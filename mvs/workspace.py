@@ -14,6 +14,7 @@ from mvs.backends.failures import storage
 from mvs.errors import InvalidConfig, NotARepository, command
 from mvs.format.layout import FORMAT_FAMILY, FORMAT_FILE
 from mvs.format.paths import FORBIDDEN
+from mvs.format.sizes import parse_size
 
 CONTROL = FORBIDDEN
 CONFIG = "config.toml"
@@ -23,6 +24,8 @@ _IGNORE = "/*\n!/.gitignore\n!/config.toml\n!/hooks/\n"
 SETTINGS: dict[str, tuple[type, Any, str]] = {
     "store.path": (str, "", "the store, when it is not the repository's own; relative to the folder of config.toml"),
     "store.durable": (bool, True, "wait until the disk has what was saved; false risks the last saves in a power cut"),
+    "dedup.auto": (bool, False, "pack every version right after it was saved, as `mvs save --dedup` does"),
+    "cache.max-size": (str, "20GB", "what `mvs path` may keep of files that it had to make from packs"),
 }
 
 
@@ -47,6 +50,25 @@ class Workspace:
         """The folder of the store."""
         path = str(self.settings.get("store.path", ""))
         return _expanded(path, "store.path", self.control) if path else self.control
+
+    @property
+    def dedup_auto(self) -> bool:
+        """Whether every version is packed right after it was saved."""
+        return bool(setting(self, "dedup.auto"))
+
+    @property
+    def cache_size(self) -> int:
+        """How many bytes of files made from packs are kept.
+
+        Raises:
+            InvalidConfig: the setting is no size.
+        """
+        try:
+            return parse_size(setting(self, "cache.max-size"))
+        except ValueError as error:
+            raise InvalidConfig(
+                f"'cache.max-size': {error}", hint=command("mvs", "config", "set", "cache.max-size", "20GB")
+            ) from None
 
     @property
     def durable(self) -> bool:

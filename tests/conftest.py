@@ -20,6 +20,8 @@ def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MVS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("LOGNAME", "tester")
+    # `mvs -C` changes the folder of the whole process: it is given back when the test ends.
+    monkeypatch.chdir(os.getcwd())
 
 
 @pytest.fixture

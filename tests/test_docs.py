@@ -1,6 +1,6 @@
 """What a stranger reads is true: commands run, code runs, links lead somewhere, constants agree with the code.
 
-In README.md and docs/tutorial.md every ```console block is run, in order, in one shell.
+In README.md, docs/tutorial.md and docs/dedup.md every ```console block is run, in order, in one shell.
 A block that shows output shows all of it; a block that shows none only has to succeed.
 A ```python block that begins with `# NAME.py` is that file; other ones are run as they stand.
 """
@@ -22,7 +22,7 @@ from blake3 import blake3
 import mvs
 from mvs import errors
 from mvs.errors import InvalidPath, InvalidTag, MvsError
-from mvs.format import canonical, layout, manifest, names, paths, refs
+from mvs.format import canonical, layout, manifest, names, pack, paths, refs
 from mvs.format import journal as journal_format
 from mvs.format.ids import ObjectId
 from mvs.format.journal import Event
@@ -33,6 +33,7 @@ from tests import demo, reference
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+COMMANDED = ["README.md", "docs/tutorial.md", "docs/dedup.md"]
 FORMAT = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
 SEPARATOR = "\x1e"
 # So that the tests need nothing but Python; on machines that have it, `b3sum` prints the same.
@@ -110,7 +111,7 @@ def plain(output: str, folder: Path) -> str:
     return output
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+@pytest.mark.parametrize("page", COMMANDED)
 def test_every_command_on_the_page_does_what_is_shown(page: str, tmp_path: Path) -> None:
     folder = tmp_path / "project"
     folder.mkdir()
@@ -134,7 +135,7 @@ def test_every_command_on_the_page_does_what_is_shown(page: str, tmp_path: Path)
             assert plain(output, folder) == plain(expected, folder), f"$ {command}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+@pytest.mark.parametrize("page", COMMANDED)
 def test_every_python_block_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = 0
     for language, block in blocks(text_of(page)):
@@ -284,17 +285,24 @@ def test_the_magic_lines_are_those_of_the_format() -> None:
     assert f"the line `{manifest.MAGIC.decode().removesuffix(chr(10))}`" in FORMAT
     assert f"the line `{journal_format.MAGIC.decode().removesuffix(chr(10))}`" in FORMAT
     assert f"\n{refs.MAGIC} <tag> <manifest id> <created>\n" in FORMAT
-    assert not layout.READ_FEATURES | layout.WRITE_FEATURES
-    assert "This release knows no features." in FORMAT
+    assert {"packs"} == layout.READ_FEATURES | layout.WRITE_FEATURES
+    assert f"This release knows one feature, `packs` (`{layout.NEEDS_PACKS}`)" in FORMAT
+    assert f"\n{pack.PACK_LINE.decode()[:-1]}\\n\n" in FORMAT
+    assert f"and the 8 bytes `{pack.PACK_END.decode()}`" in FORMAT
+    assert f"the last {pack.TRAILER_SIZE} bytes" in FORMAT
+    assert f"within {pack.MAX_RECORD >> 20} MiB" in FORMAT
 
 
 def test_the_places_of_a_store_are_those_of_the_format() -> None:
     id = ObjectId.of(b"")
+    assert layout.pack_path(id) == f"{layout.PACKS}/{str(id)[:2]}/{str(id)[2:]}.pack"
     assert layout.object_path(id) == f"{layout.OBJECTS}/{str(id)[:2]}/{str(id)[2:]}"
     for place in (
         f"{layout.FORMAT_FILE} ",
         f"{layout.LOCK} ",
+        f"{layout.PACKING} ",
         f"{layout.OBJECTS}/ab/cdef… ",
+        f"{layout.PACKS}/ab/cdef….pack ",
         f"{layout.TAGS}/<name>/@<version> ",
         f"{layout.TAGS}/<name>/@{names.LATEST} ",
         f"{layout.ALIASES}/<name>/@<alias> ",
@@ -308,7 +316,8 @@ def test_the_places_of_a_store_are_those_of_the_format() -> None:
 
 def test_the_limits_of_values_are_those_of_the_format() -> None:
     assert f"at most {canonical.MAX_DEPTH} levels deep" in FORMAT
-    low, high = re.findall(r"2\^(\d+)", FORMAT)
+    (integers,) = re.findall(r"^Integers lie.*$", FORMAT, re.M)
+    low, high = re.findall(r"2\^(\d+)", integers)
     limits = (-(2 ** int(low)), 2 ** int(high) - 1)
     assert limits == (canonical.MIN_INT, canonical.MAX_INT)
     assert f"a component over {paths.COMPONENT_BYTES} bytes" in FORMAT

@@ -28,8 +28,7 @@ FLOORS = {
     "ops": 3,
     "workspace": 3,
     "hooks": 3,
-    "version": 3.5,
-    "draft": 3.6,
+    "handles": 3.5,
     "repository": 4,
     "": 4.5,
     "cli": 5,
@@ -74,8 +73,10 @@ class Module:
     def _imports(self) -> Iterator[Import]:
         top = set(map(id, self.tree.body))
         for statement in self.tree.body:
-            if isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING":
-                top.update(map(id, statement.body))
+            if isinstance(statement, ast.If) and ast.unparse(statement.test).startswith(
+                ("TYPE_CHECKING", "sys.version")
+            ):
+                top.update(map(id, [*statement.body, *statement.orelse]))
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:

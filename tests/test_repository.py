@@ -84,7 +84,7 @@ def test_a_control_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:
         mvs.open(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["mvs-store 2\n", "mvs-store 1\nneeds-read packs\n"])
+@pytest.mark.parametrize("text", ["mvs-store 2\n", "mvs-store 1\nneeds-read shards\n"])
 def test_a_store_of_a_later_release_is_refused(repo: mvs.Repository, text: str) -> None:
     (repo.store / "format").write_text(text)
     with pytest.raises(UnsupportedFormat):

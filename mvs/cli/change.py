@@ -31,6 +31,7 @@ from mvs.repository import Repository
 @click.option("--move", is_flag=True, help="Move the files into the store instead of copying them")
 @click.option("--if-changed", is_flag=True, help="Save only if the latest version has other files")
 @click.option("--reuse-tag", is_flag=True, help="Take a tag that was deleted, with other content")
+@click.option("--dedup/--no-dedup", default=None, help="Pack it at once (or not, whatever dedup.auto says)")
 @json_option
 @pass_repository
 def save(
@@ -45,6 +46,7 @@ def save(
     move: bool,
     if_changed: bool,
     reuse_tag: bool,
+    dedup: bool | None,
     as_json: bool,
 ) -> None:
     """Save a file or folder as a new version and print its tag"""
@@ -58,6 +60,7 @@ def save(
         move=move,
         if_changed=if_changed,
         reuse_tag=reuse_tag,
+        dedup=dedup,
     )
     if as_json:
         render.as_json(version.to_dict())

@@ -2,7 +2,7 @@
 
 import click
 
-from mvs.cli import render
+from mvs.cli import diffing, render
 from mvs.cli.main import settings
 from mvs.cli.verb import SPECS, Verb, complete_spec, json_option, label, pass_repository
 from mvs.repository import Repository
@@ -31,13 +31,18 @@ def list_(repo: Repository, name: str | None, labels: list[tuple[str, str]], lim
 
 @click.command(cls=Verb, epilog=SPECS)
 @click.argument("spec", shell_complete=complete_spec)
+@click.option("--tensors", is_flag=True, help="List the tensors in its files")
 @json_option
 @pass_repository
-def show(repo: Repository, spec: str, as_json: bool) -> None:
+def show(repo: Repository, spec: str, tensors: bool, as_json: bool) -> None:
     """Show one version: files, sizes, labels, metadata"""
     version = repo.get(spec)
+    found = version.tensors() if tensors else []
     if as_json:
-        render.as_json(version.to_dict())
+        told = {"tensors": [tensor._asdict() for tensor in found]} if tensors else {}
+        render.as_json({**version.to_dict(), **told})
+    elif tensors:
+        diffing.tensors(found)
     else:
         render.version(version)
 

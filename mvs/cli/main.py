@@ -25,6 +25,9 @@ VERBS = {
     "delete": "change",
     "restore": "change",
     "log": "find",
+    "diff": "compare",
+    "dedup": "dense",
+    "du": "dense",
     "config": "setup",
     "completion": "setup",
 }

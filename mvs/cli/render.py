@@ -3,11 +3,15 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mvs.version import Change, Version
+from mvs.handles.version import Change, Version
+
+if TYPE_CHECKING:
+    from mvs.ops.dedup import Plan, Result
+    from mvs.ops.usage import Total
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -101,3 +105,77 @@ def changes(found: Sequence[Change]) -> None:
             for change in found
         ],
     )
+
+
+def usage(total: "Total") -> None:
+    """Print what versions take."""
+    if total.versions:
+        table(
+            ("TAG", "SIZE", "STORED", "SHARE", "AS", "BASE"),
+            [
+                (
+                    str(found.tag),
+                    size(found.size),
+                    size(found.stored),
+                    f"{found.stored / max(1, found.size):.1%}",
+                    " ".join(name for name, _ in sorted(found.encodings.items(), key=lambda pair: -pair[1][0])),
+                    " ".join(found.bases),
+                )
+                for found in total.versions
+            ],
+        )
+    click.echo(f"{size(total.size)} in all; the store takes {size(total.stored)}", err=True)
+
+
+def dedup_plan(plan: "Plan", *, json_wanted: bool) -> None:
+    """Print what a dedup would do."""
+    if json_wanted:
+        rows = [
+            {
+                "tag": str(item.tag),
+                "path": item.path,
+                "blob": str(item.blob),
+                "size": item.size,
+                "estimate": item.estimate,
+                "bases": [plan.names.get(base, str(base)) for base in item.bases],
+            }
+            for item in plan.items
+        ]
+        as_json({"items": rows, "size": plan.size, "estimate": plan.estimate, "kept": plan.kept, "packed": plan.done})
+        return
+    if plan.items:
+        table(
+            ("TAG", "FILE", "SIZE", "ABOUT", "BASE"),
+            [
+                (
+                    str(item.tag),
+                    item.path,
+                    size(item.size),
+                    size(item.estimate),
+                    " ".join(plan.names.get(base, str(base)[:12]) for base in item.bases),
+                )
+                for item in plan.items
+            ],
+        )
+    click.echo(f"{size(plan.size)} would take about {size(plan.estimate)}", err=True)
+
+
+def dedup_result(result: "Result", *, json_wanted: bool) -> None:
+    """Print what a dedup did."""
+    if json_wanted:
+        as_json(
+            {
+                "packed": result.packed,
+                "stored": result.stored,
+                "freed": result.freed,
+                "blobs": result.blobs,
+                "skipped": result.skipped,
+                "encodings": {name: {"size": a, "stored": b} for name, (a, b) in sorted(result.encodings.items())},
+            }
+        )
+        return
+    if not result.packed:
+        click.echo("nothing to pack", err=True)
+        return
+    share = result.stored / result.packed
+    click.echo(f"{size(result.packed)} in {result.blobs} files now take {size(result.stored)} ({share:.1%})")

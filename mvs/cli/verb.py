@@ -11,6 +11,7 @@ from mvs import repository
 from mvs.cli.bar import Bar
 from mvs.cli.main import settings
 from mvs.errors import InvalidMetadata, MvsError
+from mvs.format.sizes import parse_size
 from mvs.repository import Repository
 
 if TYPE_CHECKING:
@@ -79,6 +80,14 @@ def complete_spec(ctx: click.Context, param: click.Parameter, incomplete: str) -
         return []
     words = tags if colon else dict.fromkeys(tag.partition(":")[0] for tag in tags)
     return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+
+
+def byte_count(text: str) -> int:
+    """Return the bytes that `500MB`, `1.5GiB` or a plain number means."""
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def label(text: str) -> tuple[str, str]:

@@ -12,8 +12,8 @@ from mvs.backends.failures import storage
 from mvs.errors import MvsError, TagExists, command
 from mvs.format.names import Tag
 from mvs.format.values import labels_of, metadata_of
+from mvs.handles.version import Version
 from mvs.store.staging import Session
-from mvs.version import Version
 
 Finish = Callable[[Session, Mapping[str, Any], Mapping[str, Any]], Version]
 

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from blake3 import blake3
 
@@ -12,10 +12,15 @@ from mvs.errors import Corrupt, CorruptObject, FileNotInVersion, VersionNotFound
 from mvs.format.manifest import FileEntry, Manifest
 from mvs.format.names import Tag
 from mvs.format.refs import Ref
+from mvs.handles import tensors
+from mvs.handles.tensors import TensorInfo
+from mvs.progress import Progress
 from mvs.store.store import Store
 
+if TYPE_CHECKING:
+    import numpy as np
+
 _NS = 1_000_000_000
-_BLOCK = 1 << 20
 
 
 class File(NamedTuple):
@@ -65,8 +70,9 @@ class Change(NamedTuple):
 class Version:
     """One saved version. It never changes; two are equal when their ids are."""
 
-    def __init__(self, store: Store, ref: Ref, manifest: Manifest) -> None:
+    def __init__(self, store: Store, ref: Ref, manifest: Manifest, progress: Progress) -> None:
         self._store = store
+        self._progress = progress
         self._ref = ref
         self._manifest = manifest
 
@@ -141,6 +147,9 @@ class Version:
     def path(self) -> Path:
         """A read-only folder with the files, made without copying where the store has them loose.
 
+        A dedup that packs one of the files removes the folder, because links would keep the bytes: files that are
+        open or mapped can be read on, others are gone until `path` is asked for again.
+
         Raises:
             MissingObject: the store lost a file.
             VersionNotFound: the version was deleted meanwhile, and its files are gone.
@@ -186,12 +195,57 @@ class Version:
         """
         entry = self._entry(path)
         hasher = blake3()
-        with self.open(path) as file:
-            while block := file.read(_BLOCK):
+        try:
+            for block in self._store.objects.blocks(entry.blob):
                 hasher.update(block)
-                yield block
+                yield bytes(block)
+        except Corrupt as error:
+            raise self._explained(error, path) from error
         if hasher.digest() != entry.blob.raw:
             raise self._explained(CorruptObject(f"object {entry.blob} holds other bytes"), path)
+
+    def tensors(self) -> list[TensorInfo]:
+        """Return the tensors in its files: safetensors, GGUF, PyTorch, npz and npy.
+
+        What dedup has packed is not read for it; of anything else the ids are hashed once.
+
+        Raises:
+            Corrupt: a file is damaged or lost.
+        """
+        try:
+            return list(tensors.listed(self._store, self._manifest.tree.files))
+        except Corrupt as error:
+            raise self._explained(error) from error
+
+    def tensor(self, name: str, *, file: str | None = None) -> "np.ndarray[Any, Any]":
+        """Return one tensor as a numpy array of its own, read without the rest of its file.
+
+        BF16 and FP8 need the package ml_dtypes; without it their bits are returned as integers, with a notice.
+        What is quantised, or of no known type, is returned as its bytes.
+
+        Raises:
+            TensorNotInVersion: there is none of that name.
+            InvalidInput: several files have one, and `file` does not say which.
+            Corrupt: it is damaged or lost.
+        """
+        try:
+            return tensors.read(
+                self._store, self.tag, self._manifest.tree.files, name, file=file, progress=self._progress
+            )
+        except Corrupt as error:
+            raise self._explained(error) from error
+
+    def load_torch(self) -> dict[str, Any]:
+        """Return all tensors as torch tensors by name, what is quantised as its bytes.
+
+        Raises:
+            ImportError: PyTorch is not installed.
+            Corrupt: a file is damaged or lost.
+        """
+        try:
+            return tensors.loaded(self._store, self._manifest.tree.files)
+        except Corrupt as error:
+            raise self._explained(error) from error
 
     def to_dict(self, *, files: bool = True) -> dict[str, Any]:
         """Return the facts as JSON holds them, the form `--json` prints."""

@@ -11,12 +11,15 @@ import shutil
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+
+from blake3 import blake3
 
 from mvs.backends.directory import NO_LINKS
 from mvs.backends.failures import storage
 from mvs.errors import (
+    Corrupt,
     CorruptObject,
     DestinationExists,
     FileNotInVersion,
@@ -25,6 +28,7 @@ from mvs.errors import (
     MissingObject,
     command,
 )
+from mvs.format.ids import ObjectId
 from mvs.format.manifest import FileEntry
 from mvs.format.names import Tag
 from mvs.ops.query import Stored
@@ -167,27 +171,38 @@ def _link(store: Store, entry: FileEntry, target: str) -> bool:
 
 
 def _copy(store: Store, entry: FileEntry, target: str, tag: Tag, advance: Advance) -> None:
-    with _opened(store, entry, tag) as source, open(target, "xb+", buffering=0) as copy:
-        id, size = copy_open(source.fileno(), copy.fileno(), advance)
-        if (id, size) != (entry.blob, entry.size):
-            raise CorruptObject(
-                f"file '{entry.path}' of '{tag}' is damaged in the store: "
-                f"object {entry.blob} does not hold the bytes it is named after",
-                hint=f"mvs log {tag.name}",
-            )
-        if entry.executable:
-            mode = os.fstat(copy.fileno()).st_mode & 0o777
-            # Whoever the umask lets read may execute.
-            os.fchmod(copy.fileno(), mode | (mode & 0o444) >> 2)
-
-
-def _opened(store: Store, entry: FileEntry, tag: Tag) -> BinaryIO:
     try:
-        return store.objects.open(entry.blob)
-    except MissingObject as error:
-        raise MissingObject(
-            f"file '{entry.path}' of '{tag}' is lost: {error.message}", hint=f"mvs log {tag.name}"
+        with open(target, "xb+", buffering=0) as copy:
+            id, size = _written(store, entry.blob, copy, advance)
+            if (id, size) != (entry.blob, entry.size):
+                raise CorruptObject(f"object {entry.blob} does not hold the bytes it is named after")
+            if entry.executable:
+                mode = os.fstat(copy.fileno()).st_mode & 0o777
+                # Whoever the umask lets read may execute.
+                os.fchmod(copy.fileno(), mode | (mode & 0o444) >> 2)
+    except Corrupt as error:
+        lost = "lost" if isinstance(error, MissingObject) else "damaged in the store"
+        raise type(error)(
+            f"file '{entry.path}' of '{tag}' is {lost}: {error.message}", hint=f"mvs log {tag.name}"
         ) from error
+
+
+def _written(store: Store, blob: ObjectId, copy: FileIO, advance: Advance) -> tuple[ObjectId, int]:
+    """Write an object to a file; return id and size of what was written."""
+    source = store.objects.open_loose(blob)
+    if source is not None:
+        with source:
+            return copy_open(source.fileno(), copy.fileno(), advance)
+    hasher = blake3()
+    size = 0
+    for block in store.objects.blocks(blob):
+        hasher.update(block)
+        view = memoryview(block)
+        while view:
+            view = view[copy.write(view) :]
+        size += len(block)
+        advance(len(block))
+    return ObjectId(hasher.digest()), size
 
 
 def _merge(building: str, dest: str, plan: CheckoutPlan, todo: list[FileEntry], *, force: bool) -> None:

@@ -12,7 +12,7 @@ from mvs.format.journal import Event
 from mvs.format.manifest import Manifest
 from mvs.format.names import Spec, Tag
 from mvs.format.refs import Ref
-from mvs.ops.query import Stored, resolve
+from mvs.ops.query import Stored, chosen
 from mvs.store.store import Store
 
 
@@ -82,15 +82,13 @@ def restore(store: Store, tag: Tag, *, now: Callable[[], int], by: str) -> Store
 
 
 def _chosen(store: Store, spec: Spec, *, all_versions: bool) -> list[Ref]:
-    if not spec.bare:
-        return [resolve(store, spec)]
-    resolve(store, spec)
-    if not all_versions:
+    found = chosen(store, spec)
+    if spec.bare and not all_versions:
         raise NeedsAll(
             f"'{spec}' names a model, not a version; deleting all its versions must be asked for",
             hint=f"mvs delete {spec} --all",
         )
-    return store.refs.of_name(spec.name)
+    return found
 
 
 def _tree_of(store: Store, ref: Ref) -> ObjectId | None:

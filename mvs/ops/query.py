@@ -72,6 +72,16 @@ def load(store: Store, spec: Spec) -> Stored:
     return Stored(ref, store.manifest(ref))
 
 
+def chosen(store: Store, spec: Spec) -> list[Ref]:
+    """Return the ref of the version a spec stands for; for a bare name, those of all its versions.
+
+    Raises:
+        NotFound, CorruptRef: as `resolve`.
+    """
+    ref = resolve(store, spec)
+    return store.refs.of_name(spec.name) if spec.bare else [ref]
+
+
 def listing(
     store: Store,
     pattern: str | None,

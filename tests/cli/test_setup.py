@@ -52,9 +52,10 @@ def test_init_below_another_directory_goes_by_that_directory(cli: Cli, tmp_path:
 
 
 def test_config_lists_every_setting_with_its_meaning(cli: Cli) -> None:
+    defaults = {"store.path": "", "store.durable": True, "dedup.auto": False, "cache.max-size": "20GB"}
     lines = cli("config", "list").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["KEY", "store.path", "store.durable"]
-    assert json.loads(cli("config", "list", "--json").stdout) == {"store.path": "", "store.durable": True}
+    assert [line.split()[0] for line in lines] == ["KEY", *defaults]
+    assert json.loads(cli("config", "list", "--json").stdout) == defaults
 
 
 def test_what_is_set_is_got(cli: Cli, repo: mvs.Repository) -> None:

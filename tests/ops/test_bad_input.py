@@ -654,8 +654,8 @@ def test_a_copy_of_a_folder_with_a_repository_leaves_the_repository_out(
         (b"", NotARepository),
         (b"garbage\n", NotARepository),
         (b"mvs-store 2\n", UnsupportedFormat),
-        (b"mvs-store 1\nneeds-read packs\n", UnsupportedFormat),
-        (b"mvs-store 1\nwhatever packs\n", UnsupportedFormat),
+        (b"mvs-store 1\nneeds-read shards\n", UnsupportedFormat),
+        (b"mvs-store 1\nwhatever shards\n", UnsupportedFormat),
     ],
     ids=["empty", "garbage", "future", "feature", "unknown line"],
 )
@@ -664,7 +664,7 @@ def test_a_store_of_another_format_is_refused_by_name(
 ) -> None:
     put(repo.store / "format", data)
     before = snapshot(repo.store)
-    with pytest.raises(kind, match="packs" if b"packs" in data else r"\.mvs"):
+    with pytest.raises(kind, match="shards" if b"shards" in data else r"\.mvs"):
         mvs.open(repo.root.parent)
     assert snapshot(repo.store) == before
 

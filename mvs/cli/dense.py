@@ -1,0 +1,68 @@
+"""Verbs about room: dedup, du."""
+
+import click
+
+from mvs.cli import render
+from mvs.cli.verb import SPECS, Verb, byte_count, complete_spec, json_option, pass_repository
+from mvs.repository import Repository
+
+
+@click.command(cls=Verb, epilog=SPECS)
+@click.argument("specs", metavar="[SPEC]...", shell_complete=complete_spec, nargs=-1)
+@click.option(
+    "--keep-loose", metavar="WHAT,...", default="", help="Leave alone what is 'latest' of its name, or 'aliased'"
+)
+@click.option("--since-last", is_flag=True, help="Look only at what was saved since the last dedup of all")
+@click.option("-n", "--dry-run", is_flag=True, help="Print what would be done")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Work on N cores")
+@click.option("--max-memory", type=byte_count, metavar="SIZE", default="1GiB", help="Use about so much memory [1GiB]")
+@click.option("--undo", is_flag=True, help="Give the files of SPEC files of their own again")
+@json_option
+@pass_repository
+def dedup(
+    repo: Repository,
+    specs: tuple[str, ...],
+    keep_loose: str,
+    since_last: bool,
+    dry_run: bool,
+    jobs: int | None,
+    max_memory: int,
+    undo: bool,
+    as_json: bool,
+) -> None:
+    """Store versions in less space, every file still bit for bit
+
+    Without SPEC all versions; a bare name stands for all its versions. Interrupt it at any time: what was packed
+    stays packed, and the next run goes on.
+    """
+    if undo:
+        if not specs:
+            raise click.UsageError("--undo needs a SPEC")
+        written = repo.undo_dedup(*specs)
+        if as_json:
+            render.as_json({"written": written})
+        else:
+            click.echo(f"{render.size(written)} unpacked")
+        return
+    plan = repo.plan_dedup(*specs, keep_loose=filter(None, keep_loose.split(",")), since_last=since_last)
+    if dry_run:
+        render.dedup_plan(plan, json_wanted=as_json)
+        return
+    result = repo.dedup(plan=plan, jobs=jobs, max_memory=max_memory)
+    render.dedup_result(result, json_wanted=as_json)
+
+
+@click.command(cls=Verb, epilog=SPECS)
+@click.argument("specs", metavar="[SPEC]...", shell_complete=complete_spec, nargs=-1)
+@json_option
+@pass_repository
+def du(repo: Repository, specs: tuple[str, ...], as_json: bool) -> None:
+    """Show what versions take on disk, and what they are stored as
+
+    What versions share is counted in each of them, and once in the total.
+    """
+    total = repo.du(*specs)
+    if as_json:
+        render.as_json(total.to_dict())
+    else:
+        render.usage(total)

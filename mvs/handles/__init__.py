@@ -1,0 +1,1 @@
+"""What the API hands out: saved versions, and drafts of new ones."""

@@ -1,0 +1,53 @@
+"""Making the files of versions loose again. What packs hold of them stays until gc finds it needless."""
+
+import os
+from collections.abc import Iterable
+
+from blake3 import blake3
+
+from mvs.backends.failures import storage
+from mvs.errors import CorruptObject
+from mvs.format.manifest import FileEntry
+from mvs.format.refs import Ref
+from mvs.progress import Progress
+from mvs.store.staging import Session
+from mvs.store.store import Store
+
+
+def undo(store: Store, chosen: Iterable[Ref], *, progress: Progress) -> int:
+    """Give every file of these versions a file of its own in the store again; return the bytes written.
+
+    Raises:
+        Corrupt: one cannot be read; those before it are loose.
+        StorageFailed: the disk is full, read-only or failing.
+    """
+    entries = {entry.blob: entry for ref in chosen for entry in store.manifest(ref).tree.files}
+    packed = [entry for entry in entries.values() if not store.objects.is_loose(entry.blob)]
+    progress.start("unpacking", sum(entry.size for entry in packed))
+    try:
+        with store.packing(), store.session() as session:
+            for entry in packed:
+                path = _written(store, session, entry, progress)
+                with store.exclusive(), store.adding() as adding:
+                    adding.adopt(path, entry.blob)
+                    adding.sync()
+                os.unlink(path)
+    finally:
+        progress.finish()
+    return sum(entry.size for entry in packed)
+
+
+def _written(store: Store, session: Session, entry: FileEntry, progress: Progress) -> str:
+    """Write a blob to a file of the session, verified and durable."""
+    path = os.path.join(session.path, os.urandom(8).hex())
+    hasher = blake3()
+    with storage(path), open(path, "xb") as file:
+        for block in store.objects.blocks(entry.blob):
+            file.write(block)
+            hasher.update(block)
+            progress.advance(len(block))
+        file.flush()
+        store.make_durable(file.fileno(), path)
+    if hasher.digest() != entry.blob.raw:
+        raise CorruptObject(f"object {entry.blob} does not hold the bytes it is named after")
+    return path
