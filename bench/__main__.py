@@ -1,7 +1,7 @@
 """Measure everything and print one table.
 
-Arguments, or the environment variables SIZE, ROUNDS and DIR, say how much, how often and
-on which file system; on a memory file system (DIR=/dev/shm/bench) the noise of the disk is gone.
+Arguments, or the environment variables SIZE, ROUNDS, DIR and CORPUS, say how much, how often,
+on which file system and on which models; on a memory file system (DIR=/dev/shm/bench) the noise of the disk is gone.
 """
 
 import argparse
@@ -11,10 +11,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench import bulk, names, peers
+from bench.dedup import report
 from bench.measure import Meter, heading
 from bench.place import Place
 
-GROUPS = {"names": names.run, "bulk": bulk.run, "peers": peers.run}
+GROUPS = {"names": names.run, "bulk": bulk.run, "peers": peers.run, "dedup": report.run}
 
 
 def main() -> None:
@@ -23,6 +24,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=int(os.environ.get("SIZE", "1073741824")), help="bytes to save")
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS", "7")))
     parser.add_argument("--dir", type=Path, default=Path(os.environ.get("DIR", ".bench")), help="where to work")
+    parser.add_argument(
+        "--corpus",
+        type=Path,
+        default=os.environ.get("CORPUS") or None,
+        help="a folder with models to dedup, instead of a family that is trained",
+    )
     parser.add_argument("--patience", type=float, default=600, help="seconds to wait, in all, for a quiet machine")
     options = parser.parse_args()
     chosen = options.groups or list(GROUPS)
@@ -35,7 +42,7 @@ def main() -> None:
     print(f"{options.size:,} bytes, warm page cache, {options.rounds} rounds in '{options.dir}'")
     heading()
     meter = Meter(options.rounds, options.patience)
-    with Place(options.dir.absolute(), options.size) as place:
+    with Place(options.dir.absolute(), options.size, options.corpus) as place:
         for group in chosen:
             GROUPS[group](place, meter)
 

@@ -1,26 +1,18 @@
 """Saving and checking out many bytes, against `cp` and BLAKE3, as a command and in process."""
 
 import os
-import subprocess
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
 
 import mvs
 from bench.measure import Bound, Meter, Run, section
-from bench.place import Place, command, copy, copy_durably, hash_command, hash_tree, remove, sync_tree
+from bench.place import Place, command, copy, copy_durably, hash_command, hash_tree, peak, remove, sync_tree
 from mvs.ops import context
 
 _COPY = Bound(1.3)
 _LINKS = Bound(50, "ms")
 _MEMORY = Bound(200, "MiB")
-# A process of its own in between: a child counts the memory of the process it was forked from as its own.
-_PEAK = """
-import resource, subprocess, sys
-subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-"""
 
 
 def run(place: Place, meter: Meter) -> None:
@@ -191,15 +183,9 @@ def _memory(place: Place, folder: Path, data: Path, meter: Meter) -> None:
         ("mvs save of known content", folder, ["save", str(data), "bench"]),
         ("mvs checkout", folder, ["checkout", "bench:v1", str(out)]),
     ]:
-        meter.absolute(f"peak memory of {what}", [_peak(where, arguments)], _MEMORY)
+        meter.absolute(f"peak memory of {what}", [peak(where, *arguments)], _MEMORY)
     remove(place.work / "fresh")
     remove(out)
-
-
-def _peak(folder: Path, arguments: list[str]) -> float:
-    command = [sys.executable, "-c", _PEAK, sys.executable, "-m", "mvs", "-C", str(folder), *arguments]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return int(done.stdout) / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
 def _command(folder: Path, *arguments: str) -> None:

@@ -61,14 +61,11 @@ class Meter:
         """Tell how many times theirs each of our runs takes, or how many times faster it is; `times` the rounds."""
         base, *seconds = self.seconds([theirs, *(run for _, run, _ in ours)], times=times)
         for (what, _, bound), took in zip(ours, seconds, strict=True):
-            pairs = list(zip(took, base, strict=True))
-            faster = bound is not None and bound.sense == ">="
-            figures = [their / our if faster else our / their for our, their in pairs]
-            _show(what, f"{median(took):.3f} s", f"{median(base):.3f} s", figures, bound)
+            show_seconds(what, took, base, bound)
 
     def absolute(self, what: str, figures: Sequence[float], bound: Bound) -> None:
         """Tell figures that are compared with nothing."""
-        _show(what, "", "", figures, bound)
+        show(what, "", "", figures, bound)
 
     def seconds(self, runs: Sequence[Run], *, times: int = 1) -> list[list[float]]:
         """Return the seconds of every run in every round, one round of all after the other."""
@@ -109,6 +106,28 @@ def section(text: str) -> None:
     print(f"\n{text}", flush=True)
 
 
+def show_seconds(what: str, ours: Sequence[float], theirs: Sequence[float], bound: Bound | None) -> None:
+    """Print the ratio of the seconds of the same rounds: theirs by ours where the bound is one to reach from below."""
+    faster = bound is not None and bound.sense == ">="
+    figures = [their / our if faster else our / their for our, their in zip(ours, theirs, strict=True)]
+    show(what, f"{median(ours):.3f} s", f"{median(theirs):.3f} s", figures, bound)
+
+
+def show(what: str, ours: str, theirs: str, figures: Sequence[float], bound: Bound | None) -> None:
+    """Print a line of the table; with no figures, it is one of what they have and what is to be reached."""
+    if not figures:
+        print(_LINE.format(what, ours, theirs, "", "", str(bound or ""), "").rstrip(), flush=True)
+        return
+    middle = median(figures)
+    spread = f"{_short(min(figures))} .. {_short(max(figures))}" if len(figures) > 1 else ""
+    verdict = "" if bound is None else "ok" if bound.met(middle) else "MISSED"
+    print(_LINE.format(what, ours, theirs, _short(middle), spread, str(bound or ""), verdict), flush=True)
+
+
+def _short(figure: float) -> str:
+    return f"{figure:.2f}" if abs(figure) >= 1 or not figure else f"{figure:.3f}"
+
+
 def _others() -> float:
     """Return the seconds of processor time used by all but this process and its children, where that is known."""
     try:
@@ -118,10 +137,3 @@ def _others() -> float:
         return 0.0
     ticks = user + nice + system + interrupts + soft + stolen
     return ticks / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
-
-
-def _show(what: str, ours: str, theirs: str, figures: Sequence[float], bound: Bound | None) -> None:
-    middle = median(figures)
-    spread = f"{min(figures):.2f} .. {max(figures):.2f}"
-    verdict = "" if bound is None else "ok" if bound.met(middle) else "MISSED"
-    print(_LINE.format(what, ours, theirs, f"{middle:.2f}", spread, str(bound or ""), verdict), flush=True)

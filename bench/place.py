@@ -18,16 +18,26 @@ from blake3 import blake3
 for name in os.listdir(sys.argv[1]):
     blake3(max_threads=blake3.AUTO).update_mmap(os.path.join(sys.argv[1], name)).digest()
 """
+# A process of its own in between: a child counts the memory of the process it was forked from as its own.
+_PEAK = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
 _MVS = Path(sys.executable).with_name("mvs")
 
 
 class Place:
-    """A folder with the files to save, made once, and a `work` folder that is gone in the end."""
+    """A folder with the files to save, made once and kept in `kept`, and a `work` folder that is gone in the end.
 
-    def __init__(self, root: Path, size: int) -> None:
+    `corpus` is a folder with models, for the benchmarks that need real ones, where the user has given one.
+    """
+
+    def __init__(self, root: Path, size: int, corpus: Path | None = None) -> None:
         self.work = root / "work"
-        self._data = root / "data" / str(size)
-        self._size = size
+        self.kept = root / "data"
+        self.size = size
+        self.corpus = corpus
 
     def __enter__(self) -> "Place":
         remove(self.work)
@@ -57,13 +67,14 @@ class Place:
         return repo
 
     def _files(self, count: int) -> Path:
-        folder = self._data / str(count)
+        kept = self.kept / str(self.size)
+        folder = kept / str(count)
         if not folder.exists():
-            building = self._data / "building"
+            building = kept / "building"
             remove(building)
             building.mkdir(parents=True)
             for index in range(count):
-                _random_file(building / f"weights-{index:02}.bin", self._size // count)
+                _random_file(building / f"weights-{index:02}.bin", self.size // count)
             building.rename(folder)
         return folder
 
@@ -73,6 +84,13 @@ def command(folder: Path, *arguments: str) -> str:
     return subprocess.run(
         [_MVS, "-C", folder, *arguments], check=True, stdout=subprocess.PIPE, text=True, cwd=folder
     ).stdout
+
+
+def peak(folder: Path, *arguments: str) -> float:
+    """Run the command `mvs` in a repository and return the most memory it had, in MiB."""
+    command = [sys.executable, "-c", _PEAK, sys.executable, "-m", "mvs", "-C", str(folder), *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return int(done.stdout) / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
 def remove(folder: Path) -> None:
@@ -87,6 +105,12 @@ def remove(folder: Path) -> None:
 def copy(source: Path, target: Path) -> None:
     """Copy a folder with `cp -r`."""
     subprocess.run(["cp", "-r", source, target], check=True)
+
+
+def clone(source: Path, target: Path) -> None:
+    """Copy a folder with the times and modes of its files, such as a repository, in the place of what is there."""
+    remove(target)
+    subprocess.run(["cp", "-a", source, target], check=True)
 
 
 def copy_durably(source: Path, target: Path) -> None:
