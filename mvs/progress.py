@@ -16,6 +16,9 @@ class Progress(Protocol):
     def advance(self, amount: int) -> None:
         """Count `amount` further bytes as done."""
 
+    def remark(self, text: str) -> None:
+        """Show a few words beside the progress, in place of the last ones."""
+
     def finish(self) -> None:
         """End the work begun by `start`, however it ended."""
 
@@ -31,6 +34,9 @@ class Silent:
 
     def advance(self, amount: int) -> None:
         """Count bytes."""
+
+    def remark(self, text: str) -> None:
+        """Ignore it."""
 
     def finish(self) -> None:
         """End work."""

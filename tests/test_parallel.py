@@ -30,6 +30,9 @@ class Counting:
     def finish(self) -> None:
         self.finished += 1
 
+    def remark(self, text: str) -> None:
+        pass
+
     def notice(self, message: str) -> None:
         raise AssertionError(message)
 

@@ -25,11 +25,12 @@ class Bar:
         self._done = 0
         self._label = ""
         self._total = 0
+        self._remark = ""
 
     def start(self, label: str, total: int) -> None:
         """Begin work on `total` bytes."""
         with self._lock:
-            self._label, self._total, self._done = label, total, 0
+            self._label, self._total, self._done, self._remark = label, total, 0, ""
             self._began = time.monotonic()
 
     def advance(self, amount: int) -> None:
@@ -42,6 +43,13 @@ class Bar:
                 self._draw()
             if self._bar is not None:
                 self._bar.update(self._task, completed=self._done)
+
+    def remark(self, text: str) -> None:
+        """Show a few words behind the label."""
+        with self._lock:
+            self._remark = text
+            if self._bar is not None:
+                self._bar.update(self._task, description=f"{self._label} {text}")
 
     def finish(self) -> None:
         """Remove the bar."""
@@ -68,5 +76,5 @@ class Bar:
             console=Console(stderr=True),
             transient=True,
         )
-        self._task = self._bar.add_task(self._label, total=self._total)
+        self._task = self._bar.add_task(f"{self._label} {self._remark}".rstrip(), total=self._total)
         self._bar.start()

@@ -11,7 +11,7 @@ from mvs.handles.version import Change, Version
 
 if TYPE_CHECKING:
     from mvs.ops.dedup import Plan, Result
-    from mvs.ops.usage import Total
+    from mvs.ops.usage import Total, Usage
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -63,14 +63,16 @@ def pairs(labels: Mapping[str, str]) -> str:
     return " ".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
 
-def version(found: Version) -> None:
-    """Print one version."""
+def version(found: Version, stored: "Usage | None" = None) -> None:
+    """Print one version, and what it is stored as where it is packed."""
     facts = [
         ("tag", str(found.tag)),
         ("id", found.id),
         ("tree", found.tree),
         ("created", moment(found.created)),
         ("size", f"{size(found.size)} in {len(found.files)} file{'s' if len(found.files) != 1 else ''}"),
+        ("stored", f"{size(stored.stored)} as {' '.join(sorted(stored.encodings))}" if stored else ""),
+        *(("base", base) for base in (stored.bases if stored else ())),
         *(("parent", parent) for parent in found.parents),
         ("labels", plain(pairs(found.labels))),
         ("message", "\n          ".join(map(plain, found.message.split("\n")))),

@@ -17,13 +17,18 @@ import msgpack
 import numpy as np
 
 from mvs.codecs import derive, numbers
-from mvs.codecs.numbers import Buffer, Kind
+from mvs.codecs.numbers import KINDS, Buffer, Kind
 from mvs.codecs.streams import expand, squeeze
 
 RAW, FILL, ZSTD, PLANES, DELTA, DERIVE = "raw", "fill", "zstd", "planes", "delta", "derive"
 
 # What saves less than this is not worth decoding.
 _WORTH = 0.98
+# No numbers alone get so small.
+_AS_HOPED = 0.5
+# Of what has no known type, so much is needed to guess one, and it has to save so much against text.
+_LEAST_GUESSED = 1 << 16
+_CLEARLY = 0.95
 # A ref more has to save this share: it is one thing more to keep and to read.
 _EACH_REF = 0.01
 # Elements that the encodings are tried on.
@@ -60,15 +65,22 @@ def encode(
 ) -> Encoded:
     """Return the smallest encoding of `data`.
 
-    Without a `kind` it is taken for text. `trials` are the ways that need some of `refs`, each as
-    long as `data`; what needs none is tried as well. `columns` is the length of a row, in elements, `at` the number
-    of the first element in its tensor.
+    Without a `kind` it is taken for text, unless a sample looks like floats. `trials` are the
+    ways that need some of `refs`, each as long as `data`; what needs none is tried as well. `columns` is the length
+    of a row, in elements, `at` the number of the first element in its tensor.
     """
     if item := _repeated(data):
         return Encoded(FILL, item)
+    if kind is None:
+        kind = _guessed(data)
     if kind is None or len(data) % kind.width:
         packed = squeeze(data, matches=True)
         return Encoded(ZSTD, packed) if len(packed) < _WORTH * len(data) else Encoded(RAW, bytes(data))
+    if len(trials) == 1:
+        # Nearly always what was hoped for; trying the others on a sample would take a tenth of the time.
+        payload = _encode(trials[0], data, kind, refs, columns, at)
+        if len(payload) < _AS_HOPED * len(data):
+            return Encoded(trials[0].encoding, payload, trials[0].refs)
     ways = [Trial(PLANES, ()), *trials]
     if not kind.mask:
         ways.append(Trial(ZSTD, ()))
@@ -129,6 +141,17 @@ def _derived(payload: Buffer, source: Buffer) -> Buffer:
         raise ValueError("a recipe with impossible numbers")
     head, columns, start, stop = counts
     return derive.derive(derive.Recipe(function, kind, head, columns), source, start, stop)
+
+
+def _guessed(data: Buffer) -> Kind | None:
+    """Return the kind of floats that `data` looks like: where coding exponents saves more than zstd does."""
+    if len(data) < _LEAST_GUESSED:
+        return None
+    middle = len(data) // 2 // 8 * 8
+    some = memoryview(data)[middle : middle + _LEAST_GUESSED // 2]
+    sizes = {kind: len(numbers.encode_planes(some, kind)) for kind in (KINDS["BF16"], KINDS["F32"], KINDS["F16"])}
+    best = min(sizes, key=lambda kind: sizes[kind])
+    return best if sizes[best] < _CLEARLY * len(squeeze(some, matches=True)) else None
 
 
 def _sampled(way: Trial, data: Buffer, kind: Kind, refs: Sequence[Buffer], columns: int, at: int) -> int:

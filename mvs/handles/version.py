@@ -144,6 +144,11 @@ class Version:
         )
 
     @property
+    def is_packed(self) -> bool:
+        """Whether some of its files lie in packs; `Repository.du` tells more."""
+        return any(not self._store.objects.is_loose(entry.blob) for entry in self._manifest.tree.files)
+
+    @property
     def path(self) -> Path:
         """A read-only folder with the files, made without copying where the store has them loose.
 

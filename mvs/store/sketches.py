@@ -71,12 +71,27 @@ class Sketches:
             self._kept[id] = sketch
         return sketch
 
+    def external(self, model: ObjectId, size: int) -> dict[str, tuple[Tensor, ...]]:
+        """Return where a blob, if it is an ONNX model, says that tensors lie in other files, by their paths."""
+        with self._objects.open(model) as file:
+            return cut.external_tensors(FileSource(file, size))
+
+    def teach(self, id: ObjectId, size: int, tensors: tuple[Tensor, ...]) -> None:
+        """Say where the tensors of a blob lie that does not tell itself; what cannot be is not believed."""
+        if self.of(id, size).rows or any(tensor.offset + tensor.size > size for tensor in tensors):
+            return
+        with self._objects.open(id) as file:
+            self._learn(id, FileSource(file, size), tensors)
+
     def _made(self, id: ObjectId, size: int) -> Sketch:
         with self._objects.open(id) as file:
             source = FileSource(file, size)
-            tensors = cut.tensors_of(source)
-            sketch = Sketch(tuple(map(tuple, tensors)), tuple(_sample(source, tensor) for tensor in tensors))
+            return self._learn(id, source, cut.tensors_of(source))
+
+    def _learn(self, id: ObjectId, source: Source, tensors: tuple[Tensor, ...]) -> Sketch:
+        sketch = Sketch(tuple(map(tuple, tensors)), tuple(_sample(source, tensor) for tensor in tensors))
         self._store(id, sketch)
+        self._kept[id] = sketch
         return sketch
 
     def _stored(self, id: ObjectId) -> Sketch | None:

@@ -112,7 +112,13 @@ def test_only_what_is_asked_for_is_packed(cli: Cli, repo: mvs.Repository) -> Non
 def test_packed_versions_are_read_as_before(cli: Cli, repo: mvs.Repository) -> None:
     before = [cli(*command).stdout for command in (("list",), ("show", "bert:v2"), ("list", "--json"))]
     cli("dedup")
-    assert [cli(*command).stdout for command in (("list",), ("show", "bert:v2"), ("list", "--json"))] == before
+    shown = cli("show", "bert:v2").stdout.splitlines(keepends=True)
+    assert [line.split(":")[0] for line in shown if line.startswith(("stored", "base"))] == ["stored", "base"]
+    unpacked = "".join(line for line in shown if not line.startswith(("stored", "base")))
+    assert [cli("list").stdout, unpacked, cli("list", "--json").stdout] == before
+    facts = json.loads(cli("show", "bert:v2", "--json").stdout)
+    assert facts["stored"] < facts["size"]
+    assert facts["bases"] == ["bert:v1/model.safetensors"]
     assert cli("cat", "bert:v2", "model.safetensors").stdout_bytes == safetensors(TUNED)
     cli("checkout", "q8", "out")
     assert Path("out/model.safetensors").read_bytes() == gguf_q8(BASE)

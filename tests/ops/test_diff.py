@@ -511,6 +511,9 @@ class Watching:
     def finish(self) -> None:
         pass
 
+    def remark(self, text: str) -> None:
+        pass
+
     def notice(self, message: str) -> None:
         raise AssertionError(message)
 

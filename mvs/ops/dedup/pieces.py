@@ -146,7 +146,7 @@ def encode_piece(piece: Piece, data: Buffer, refs: Sequence[Buffer]) -> Encoded:
         if _decodes(encoded, data, refs):
             return encoded
         return encode_piece(piece._replace(recipe=b"", refs=()), data, ())
-    if len(refs) == 1 and refs[0] == data:
+    if len(refs) == 1 and _equal(refs[0], data):
         return Encoded(SAME, b"", (0,))
     encoded = blocks.encode(data, piece.kind, refs, piece.trials, columns=piece.columns, at=piece.at)
     if _decodes(encoded, data, refs):
@@ -159,5 +159,9 @@ def _decodes(encoded: Encoded, data: Buffer, refs: Sequence[Buffer]) -> bool:
         plain = blocks.decode(encoded.encoding, encoded.payload, len(data), [refs[index] for index in encoded.refs])
     except ValueError:
         return False
+    return _equal(plain, data)
+
+
+def _equal(one: Buffer, other: Buffer) -> bool:
     # Comparing memoryviews takes ten times as long.
-    return np.array_equal(np.frombuffer(plain, np.uint8), np.frombuffer(data, np.uint8))
+    return np.array_equal(np.frombuffer(one, np.uint8), np.frombuffer(other, np.uint8))

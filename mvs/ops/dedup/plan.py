@@ -1,6 +1,7 @@
 """What a dedup would pack, against what, and about how small it would get."""
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -105,6 +106,7 @@ def plan(
     chosen = [ref for ref in chosen if ref.created > after]
     manifests = _manifests(store)
     blobs = _blobs(manifests)
+    _teach(store, manifests.values())
     kept = {
         entry.blob for ref in _kept(store, keep) if (manifest := manifests.get(ref)) for entry in manifest.tree.files
     }
@@ -164,6 +166,20 @@ def _manifests(store: Store) -> dict[Ref, Manifest]:
             with contextlib.suppress(*UNREADABLE):
                 found[ref] = store.manifest(ref)
     return found
+
+
+def _teach(store: Store, manifests: Iterable[Manifest]) -> None:
+    """Let ONNX models say where tensors lie in the files beside them."""
+    for manifest in manifests:
+        by_path = {entry.path: entry for entry in manifest.tree.files}
+        for path, entry in by_path.items():
+            if not path.endswith(".onnx") or not any(store.objects.is_loose(other.blob) for other in by_path.values()):
+                continue
+            with contextlib.suppress(Corrupt):
+                for location, tensors in store.sketches.external(entry.blob, entry.size).items():
+                    beside = by_path.get(os.path.normpath(os.path.join(os.path.dirname(path), location)))
+                    if beside is not None:
+                        store.sketches.teach(beside.blob, beside.size, tensors)
 
 
 def _blobs(manifests: Mapping[Ref, Manifest]) -> dict[ObjectId, _Blob]:

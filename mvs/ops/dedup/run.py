@@ -65,7 +65,7 @@ def work(unit: Unit) -> Encoded:
     """Encode one unit, its bases read from the store. Pure: the same unit, the same result."""
     packed = _opened(unit.store).objects.packed
     stored = unit.piece.refs[:-1] if unit.given else unit.piece.refs
-    refs = [packed.read(ref) for ref in stored]
+    refs = [packed.view(ref) for ref in stored]
     return encode_piece(unit.piece, unit.data, [*refs, unit.given] if unit.given else refs)
 
 
@@ -114,6 +114,7 @@ class _Packing:
         self._progress = progress
         self._writer: PackWriter | None = None
         self._plain = 0
+        self._done = 0
         self._ready: list[Item] = []
         # What the pack being written refers to, and whether blobs that were read have their ids.
         self._relied: set[ObjectId] = set()
@@ -228,11 +229,12 @@ class _Packing:
                 if len(data) != piece.length:
                     raise CorruptObject("it is shorter than it was saved")
                 blob.hasher.update(data)
-                hasher.update(data)
                 id = ObjectId.of(data)
                 pending.ids.append(id)
+                if len(whole.pieces) > 1:
+                    hasher.update(data)
                 if piece is whole.pieces[-1]:
-                    pending.id = ObjectId(hasher.digest())
+                    pending.id = ObjectId(hasher.digest()) if len(whole.pieces) > 1 else id
                 if whole.is_guided and not blob.alone:
                     continue
                 self._begin(blob, pending, piece, id, data)
@@ -287,11 +289,17 @@ class _Packing:
             if span.id == id:
                 blob.records[piece.offset] = span
             pending.spans.append(span)
-            self._progress.advance(piece.length)
+            self._tell(piece.length)
             if len(pending.spans) == len(pending.whole.pieces):
                 blob.parts[pending.whole.offset] = self._joined(pending, alone=blob.alone)
             if self._writer and self._writer.size > _PACK_BYTES:
                 self.publish()
+
+    def _tell(self, length: int) -> None:
+        self._progress.advance(length)
+        self._done += length
+        stored = self.result.stored + (self._writer.size if self._writer else 0)
+        self._progress.remark(f"to {stored / max(1, self._done):.0%}")
 
     def _joined(self, pending: "_Pending", *, alone: bool) -> tuple[Span, ...]:
         """Return a whole as parts of its blob: one where a record joins its pieces, or may."""

@@ -70,7 +70,11 @@ class Packed:
         Raises:
             Corrupt: that cannot be done.
         """
-        return bytes(self._read(span, 0, verify=True))
+        return bytes(self.view(span))
+
+    def view(self, span: Span) -> Buffer:
+        """Return what `read` does, not copied where a record is in memory."""
+        return self._read(span, 0, verify=True)
 
     def blocks(self, id: ObjectId, size: int) -> Iterator[Buffer]:
         """Yield the bytes of an object in order, decoded on all cores; the caller verifies the whole.

@@ -11,6 +11,7 @@ import mvs
 from mvs.format.ids import ObjectId
 from mvs.format.pack import Record
 from mvs.ops.dedup.plan import MAX_DEPTH
+from tests.codecs.cut import samples
 from tests.ops.dedup import families
 from tests.ops.dedup.families import (
     check,
@@ -145,6 +146,23 @@ def test_the_same_tensors_in_another_container_cost_their_index_entries(repo: mv
     costs(repo, "bert:v1", {"model.npz": families.npz(halves)})
     assert costs(repo, "copy:v1", {"model.safetensors": safetensors(halves)}) < ENTRY * (2 * len(BASE) + 4)
     assert costs(repo, "copy:v2", {"model.gguf": families.gguf_f16(BASE)}) < ENTRY * (2 * len(BASE) + 4)
+
+
+def test_onnx_data_is_cut_where_its_model_says(repo: mvs.Repository) -> None:
+    """The data file alone is numbers without a name; cut by content it would share nothing after an update."""
+
+    def exported(weights: families.Weights) -> dict[str, bytes]:
+        told, data = [], b""
+        for name, bits in weights.items():
+            told.append(
+                samples.initializer(name, 16, bits.shape, location="model.data", offset=len(data), length=bits.nbytes)
+            )
+            data += bits.tobytes()
+        return {"onnx/model.onnx": samples.onnx(*told), "onnx/model.data": data}
+
+    costs(repo, "bert:v1", safetensors(BASE))
+    assert costs(repo, "exported:v1", exported(BASE)) < ENTRY * 2 * len(BASE) + 2000
+    assert costs(repo, "exported:v2", exported(TUNED)) < 0.5 * PLAIN
 
 
 def test_the_mean_of_two_models_costs_next_to_nothing(repo: mvs.Repository) -> None:
