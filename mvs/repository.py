@@ -21,31 +21,25 @@ from mvs.errors import (
 )
 from mvs.format.ids import ObjectId
 from mvs.format.layout import FORMAT_FILE
-from mvs.format.names import Spec, Tag, parse_target
-from mvs.format.refs import Ref
+from mvs.format.names import Tag, parse_target
 from mvs.format.values import labels_of, metadata_of
+from mvs.handles.upkeep import SpecLike, Upkeep
 from mvs.handles.version import Change, Version, moment
 from mvs.progress import Progress, Silent
 from mvs.store.store import Store
 from mvs.workspace import Workspace
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     from mvs.handles.draft import Draft
-    from mvs.ops.dedup import Plan as DedupPlan
-    from mvs.ops.dedup import Result as DedupResult
     from mvs.ops.diff import Diff
     from mvs.ops.query import Stored
     from mvs.ops.save import Request, Take
-    from mvs.ops.usage import Total
     from mvs.store.staging import Session
 
 PathLike = str | os.PathLike[str]
-SpecLike = str | Tag | Version
 
 
-class Repository:
+class Repository(Upkeep):
     """Versions of models in one store. Safe to share between threads and to open in many processes."""
 
     def __init__(self, space: Workspace, *, progress: Progress | None = None) -> None:
@@ -260,74 +254,6 @@ class Repository:
         plan = ops.checkout.plan(self._store, stored, _path(dest, InvalidPath), include=include, exclude=exclude)
         return ops.checkout.run(self._store, plan, link=link, force=force, progress=self._progress)
 
-    def plan_dedup(self, *specs: SpecLike, keep_loose: Iterable[str] = (), since_last: bool = False) -> "DedupPlan":
-        """Return what `dedup` would do with the same arguments, and change nothing.
-
-        Raises:
-            NotFound: a spec stands for nothing.
-            InvalidInput: `keep_loose` names something unknown.
-        """
-        return ops.dedup.plan(
-            self._store,
-            self._chosen(specs),
-            everything=not specs,
-            keep=frozenset(keep_loose),
-            since_last=since_last,
-            progress=self._progress,
-        )
-
-    def dedup(
-        self,
-        *specs: SpecLike,
-        keep_loose: Iterable[str] = (),
-        since_last: bool = False,
-        jobs: int | None = None,
-        max_memory: int = 1 << 30,
-        executor: "Executor | None" = None,
-        plan: "DedupPlan | None" = None,
-    ) -> "DedupResult":
-        """Pack the files of versions, of all without `specs`; a bare name stands for all its versions.
-
-        Ids do not change, and every file stays readable, bit for bit. `keep_loose` leaves what
-        is "latest" of its name, or "aliased", as it is. With `since_last` only versions saved since the last
-        dedup are looked at. `jobs` is the number of threads, `max_memory` about how many bytes they may use
-        together; an `executor` of processes or a cluster does the encoding instead. With a `plan`, that is done.
-        Interrupt it at any time: what was packed stays packed, and the next run goes on.
-
-        Raises:
-            NotFound: a spec stands for nothing.
-            StoreBusy: another process packs.
-            StorageFailed: the disk is full, read-only or failing; nothing is lost.
-        """
-        began = time.time_ns()
-        if plan is None:
-            plan = self.plan_dedup(*specs, keep_loose=keep_loose, since_last=since_last)
-        result = ops.dedup.run(
-            self._store, plan, progress=self._progress, jobs=jobs, memory=max_memory, executor=executor
-        )
-        if plan.everything:
-            ops.dedup.note_done(self._store, began)
-        return result
-
-    def undo_dedup(self, *specs: SpecLike) -> int:
-        """Give the files of versions, of all without `specs`, files of their own again; return the bytes written.
-
-        Raises:
-            NotFound: a spec stands for nothing.
-            Corrupt: a file cannot be read.
-            StorageFailed: the disk is full, read-only or failing.
-        """
-        return ops.dedup.undo(self._store, self._chosen(specs), progress=self._progress)
-
-    def du(self, *specs: SpecLike) -> "Total":
-        """Return what versions take on disk, all without `specs`; a bare name stands for all its versions.
-
-        Raises:
-            NotFound: a spec stands for nothing.
-            Corrupt: a version cannot be read.
-        """
-        return ops.usage.usage(self._store, self._chosen(specs), self._chosen(()))
-
     def log(self, name: str) -> builtins.list[Change]:
         """Return what happened to the tags of a name, newest first.
 
@@ -360,11 +286,6 @@ class Repository:
         ours, theirs = (ops.query.load(self._store, self._spec(spec)) for spec in (before, after))
         return ops.diff.diff(self._store, ours, theirs, tensors=tensors, progress=self._progress)
 
-    def _chosen(self, specs: Iterable[SpecLike]) -> builtins.list[Ref]:
-        """Return the refs of some versions, of all without `specs`; a bare name stands for all its versions."""
-        given = [ref for spec in specs for ref in ops.query.chosen(self._store, self._spec(spec))]
-        return given or [stored.ref for stored in ops.query.listing(self._store, None, {}, None, self._progress.notice)]
-
     def _save(self, request: "Request", source: str, take: "Take", session: "Session") -> Version:
         folder = ops.walk.walk(source)
         if folder.skipped:
@@ -395,6 +316,9 @@ class Repository:
                 self._progress.notice(f"'{version.tag}' is saved but not packed: {error.message}")
         return version
 
+    def _now(self) -> int:
+        return time.time_ns()
+
     def _version(self, stored: "Stored") -> Version:
         return Version(self._store, stored.ref, stored.manifest, self._progress)
 
@@ -402,15 +326,6 @@ class Repository:
         name, version = parse_target(tag)
         self._notice_lowered(tag, f"{name}:{version}" if version else name)
         return name, version
-
-    def _spec(self, spec: SpecLike) -> Spec:
-        parsed = Spec.parse(spec.tag if isinstance(spec, Version) else spec)
-        self._notice_lowered(spec, str(parsed))
-        return parsed
-
-    def _notice_lowered(self, given: object, lowered: str) -> None:
-        if isinstance(given, str) and given != lowered and given.lower() == lowered:
-            self._progress.notice(f"'{given}' is written '{lowered}': names are in lower case")
 
     def _parents(self, parents: Iterable[SpecLike]) -> builtins.list[tuple[Tag, ObjectId]]:
         if isinstance(parents, str | Tag | Version):

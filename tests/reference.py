@@ -126,9 +126,16 @@ def python_page() -> str:
         parts += [f"## mvs.{kind.__name__}", _text(kind)]
         if dataclasses.is_dataclass(kind) and "Attributes:" not in (kind.__doc__ or ""):
             parts.append("\n".join(f"- `{field.name}`: `{_type(field.type)}`" for field in dataclasses.fields(kind)))
-        for name, member in vars(kind).items():
+        for name, member in members(kind):
             parts += _member(kind.__name__, name, member)
     return "\n\n".join(parts) + "\n"
+
+
+def members(kind: type) -> Iterator[tuple[str, Any]]:
+    """Yield the members of a class of the API, and those that it has from another class of mvs."""
+    for base in kind.__mro__:
+        if base.__module__.startswith("mvs."):
+            yield from vars(base).items()
 
 
 def _member(owner: str, name: str, member: Any) -> list[str]:

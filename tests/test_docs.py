@@ -211,7 +211,7 @@ def test_every_public_name_is_in_the_reference_and_documented() -> None:
         assert f"## mvs.{name}\n" in page
         assert inspect.getdoc(thing), name
     for kind in (mvs.Draft, mvs.Repository, mvs.Version):
-        for member in (member for member in vars(kind) if not member.startswith("_")):
+        for member in (member for member, _ in reference.members(kind) if not member.startswith("_")):
             assert f"### {kind.__name__}.{member}\n" in page, f"{kind.__name__}.{member} has no docstring"
 
 

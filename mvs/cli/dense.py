@@ -1,4 +1,4 @@
-"""Verbs about room: dedup, du."""
+"""Verbs about room: dedup, du, gc."""
 
 import click
 
@@ -66,3 +66,21 @@ def du(repo: Repository, specs: tuple[str, ...], as_json: bool) -> None:
         render.as_json(total.to_dict())
     else:
         render.usage(total)
+
+
+@click.command(cls=Verb)
+@click.option("-n", "--dry-run", is_flag=True, help="Print what would be removed")
+@click.option(
+    "--expire", metavar="TIME", default="7d", help="Let go of what was deleted so long ago: 12h, now [7d]"
+)
+@json_option
+@pass_repository
+def gc(repo: Repository, dry_run: bool, expire: str, as_json: bool) -> None:
+    """Remove what no version needs any more
+
+    Versions that were deleted less than TIME ago are kept, so that they can be restored.
+    """
+    if dry_run:
+        render.gc_plan(repo.plan_gc(expire=expire), json_wanted=as_json)
+    else:
+        render.gc_result(repo.gc(expire=expire), json_wanted=as_json)

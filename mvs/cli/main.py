@@ -28,6 +28,7 @@ VERBS = {
     "diff": "compare",
     "dedup": "dense",
     "du": "dense",
+    "gc": "dense",
     "config": "setup",
     "completion": "setup",
 }

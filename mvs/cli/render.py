@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mvs.handles.version import Change, Version
+from mvs.handles.version import moment as when
 
 if TYPE_CHECKING:
     from mvs.ops.dedup import Plan, Result
+    from mvs.ops.gc import Plan as GcPlan
+    from mvs.ops.gc import Result as GcResult
     from mvs.ops.usage import Total, Usage
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -181,3 +184,39 @@ def dedup_result(result: "Result", *, json_wanted: bool) -> None:
         return
     share = result.stored / result.packed
     click.echo(f"{size(result.packed)} in {result.blobs} files now take {size(result.stored)} ({share:.1%})")
+
+
+def gc_plan(plan: "GcPlan", *, json_wanted: bool) -> None:
+    """Print what gc would remove."""
+    if json_wanted:
+        as_json(
+            {
+                "versions": [{"tag": str(gone.tag), "id": str(gone.id), "at": gone.at} for gone in plan.versions],
+                "objects": len(plan.loose),
+                "packs": len(plan.packs),
+                "freed": plan.freed,
+                "held": plan.held,
+            }
+        )
+        return
+    if plan.versions:
+        table(
+            ("TAG", "ID", "DELETED"),
+            [(str(gone.tag), str(gone.id)[:12], moment(when(gone.at))) for gone in plan.versions],
+        )
+    click.echo(f"{size(plan.freed)} would come back", err=True)
+    _held(plan.held)
+
+
+def gc_result(result: "GcResult", *, json_wanted: bool) -> None:
+    """Print what gc removed."""
+    if json_wanted:
+        as_json(result._asdict())
+        return
+    click.echo(f"{size(result.freed)} came back: {result.versions} deleted versions, {result.objects} objects")
+    _held(result.held)
+
+
+def _held(held: int) -> None:
+    if held:
+        click.echo(f"{size(held)} more are kept for what was deleted of late: mvs gc --expire now", err=True)

@@ -15,6 +15,7 @@ ALIASES = "refs/aliases"
 JOURNAL = "journal"
 STAGING = "staging"
 RESCUED = "rescued"
+TRASH = "trash"
 CACHE = "cache"
 EVENTS = "@events"
 

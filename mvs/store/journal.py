@@ -21,6 +21,17 @@ class Journal:
             if event := Event.decode(line):
                 yield event
 
+    def names(self) -> Iterator[str]:
+        """Yield every name that anything ever happened to, in no order."""
+        pending = [""]
+        while pending:
+            prefix = pending.pop()
+            for entry in self._disk.entries(f"{JOURNAL}/{prefix}"):
+                if entry.name == EVENTS and prefix:
+                    yield prefix[:-1]
+                elif entry.is_dir(follow_symlinks=False):
+                    pending.append(f"{prefix}{entry.name}/")
+
     def last_time(self, name: str) -> int:
         """Return the time of the newest event of a name in nanoseconds, 0 where there is none."""
         data = self._read(name)

@@ -67,6 +67,14 @@ class Objects:
         except OSError:
             return False
 
+    def loose(self) -> Iterator[tuple[ObjectId, int]]:
+        """Yield id and size of every object that has a file of its own, in no order; other files are passed over."""
+        for folder in self._disk.entries(OBJECTS):
+            for entry in self._disk.entries(f"{OBJECTS}/{folder.name}"):
+                with contextlib.suppress(ValueError, FileNotFoundError):
+                    if len(folder.name) == 2 and entry.is_file(follow_symlinks=False):
+                        yield ObjectId.from_hex(folder.name + entry.name), entry.stat(follow_symlinks=False).st_size
+
     def path(self, id: ObjectId) -> str:
         """Return where the object's plain bytes lie.
 

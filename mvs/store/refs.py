@@ -103,11 +103,15 @@ class Refs:
             raise CorruptRef(f"the alias '{name}@{alias}' points at '{ref.tag}', of another name")
         return ref
 
-    def aliased(self) -> Iterator[Ref]:
-        """Yield the refs that aliases point at; what cannot be read is left out."""
+    def aliased(self, *, strict: bool = False) -> Iterator[Ref]:
+        """Yield the refs that aliases point at; what cannot be read is left out, unless `strict`.
+
+        Raises:
+            CorruptRef: one is damaged, and `strict`.
+        """
         for name in self.names():
             for entry in self._disk.entries(f"{ALIASES}/{name}"):
-                with contextlib.suppress(*UNREADABLE):
+                with contextlib.nullcontext() if strict else contextlib.suppress(*UNREADABLE):
                     if entry.name.startswith("@") and (ref := self.alias(name, entry.name[1:])):
                         yield ref
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from mvs.errors import (
     StoreBusy,
     UnsupportedFormat,
 )
+from mvs.format.ids import ObjectId
 from mvs.format.layout import CACHE, FORMAT_FILE, LOCK, PACKING, RESCUED, STAGING, check_format, new_format
 from mvs.format.manifest import Manifest
 from mvs.format.refs import Ref
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from mvs.store.sketches import Sketches
     from mvs.store.staging import Session
     from mvs.store.tensors import Tensors
+    from mvs.store.trash import Trash
     from mvs.store.views import Views
 
 
@@ -174,6 +176,26 @@ class Store:
         from mvs.store.sketches import Sketches  # noqa: PLC0415 - only dedup needs it
 
         return Sketches(self._disk, self.objects)
+
+    @cached_property
+    def trash(self) -> "Trash":
+        """Where gc puts what it takes out."""
+        from mvs.store.trash import Trash  # noqa: PLC0415 - only gc needs it
+
+        return Trash(self._disk)
+
+    def rewritten(self, name: ObjectId, kept: Iterable[ObjectId], path: str) -> "PackWriter":
+        """Begin a pack with some of the records of another one, as they are; their checksums are verified.
+
+        Raises:
+            CorruptPack: one of them is damaged.
+        """
+        pack = self.objects.packs.pack(name)
+        writer = self.pack_writer(path)
+        for record in sorted((pack.index.records[id] for id in kept), key=lambda record: record.offset):
+            stored = pack.stored(record)
+            writer.add(record.id, record.size, record.encoding, stored, record.refs, depth=record.depth)
+        return writer
 
     @cached_property
     def tensors(self) -> "Tensors":

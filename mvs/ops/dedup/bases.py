@@ -1,6 +1,6 @@
 """Which earlier blobs a blob is like: by tensor names, shapes and sketches, decided by a sample of the real cost."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -41,11 +41,10 @@ class Match(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A blob that may serve as a base; `depth` is how many decodings its bytes take."""
+    """A blob that may serve as a base."""
 
     id: ObjectId
     sketch: Sketch
-    depth: int
 
 
 class _Pair(NamedTuple):
@@ -69,12 +68,11 @@ class _Pair(NamedTuple):
 def match(id: ObjectId, sketch: Sketch, candidates: Iterable[Candidate], read: Read) -> dict[int, Match]:
     """Return what each tensor of a blob, by number, is best encoded against, where that is worth it.
 
-    `candidates` come in the order of preference: explicit parents, earlier versions, all others.
+    `candidates` come in the order of preference: among equals the first is taken.
     """
     pool = list(candidates)
     found = _derived(id, sketch, pool, read)
     pairs = {candidate.id: _pairs(sketch, candidate, skip=found.keys()) for candidate in pool if candidate.id != id}
-    by_id = {candidate.id: candidate for candidate in pool}
     chosen: list[ObjectId] = []
     open_tensors = {number for some in pairs.values() for number in some}
     while open_tensors and len(chosen) < _MOST_BASES:
@@ -90,9 +88,8 @@ def match(id: ObjectId, sketch: Sketch, candidates: Iterable[Candidate], read: R
         chosen.append(best)
         for number in sorted(open_tensors & pairs[best].keys()):
             pair = pairs[best][number]
-            if pair.left < 1:
-                found[number] = Match((_span(by_id[best], pair.theirs),))
-                open_tensors.discard(number)
+            found[number] = Match((_span(pair.candidate, pair.theirs),))
+            open_tensors.discard(number)
     return _means(sketch, found, pairs)
 
 
@@ -119,16 +116,15 @@ def _nearest(dtype: str, ours: bytes, samples: list[bytes]) -> float:
     return float((np.log2(1.0 + 2 * distances).mean(axis=1).min() + 0.5) / (8 * kind.width - 5.4))
 
 
-def _pairs(sketch: Sketch, candidate: Candidate, *, skip: Iterable[int]) -> dict[int, _Pair]:
-    """Pair tensors of the same name, else the most similar of the same type and shape."""
+def _pairs(sketch: Sketch, candidate: Candidate, *, skip: Container[int]) -> dict[int, _Pair]:
+    """Pair tensors of the same name, else the most similar of the same type and size, where that saves anything."""
     theirs = candidate.sketch
     by_name: dict[tuple[str, str], int] = {}
     for number, tensor in enumerate(theirs.tensors):
         by_name.setdefault((canonical(tensor.name), tensor.dtype), number)
-    skipped = set(skip)
     pairs = {}
     for number, tensor in enumerate(sketch.tensors):
-        if number in skipped or not sketch.samples[number]:
+        if number in skip or not sketch.samples[number]:
             continue
         same = by_name.get((canonical(tensor.name), tensor.dtype))
         if same is not None and _rows(theirs.tensors[same]) == _rows(tensor):
@@ -169,9 +165,7 @@ def _left(tensor: Tensor, ours: bytes, theirs: list[bytes]) -> float:
 
 
 def _saving(sketch: Sketch, pairs: Mapping[int, _Pair], wanted: set[int]) -> float:
-    return sum(
-        sketch.tensors[number].size * max(0.0, 1 - pair.left) for number, pair in pairs.items() if number in wanted
-    )
+    return sum(sketch.tensors[number].size * (1 - pair.left) for number, pair in pairs.items() if number in wanted)
 
 
 def _cost(id: ObjectId, sketch: Sketch, pairs: Mapping[int, _Pair], wanted: set[int], read: Read) -> float:
@@ -188,7 +182,7 @@ def _cost(id: ObjectId, sketch: Sketch, pairs: Mapping[int, _Pair], wanted: set[
         single = len(encode_planes(ours, kind))
         alone += single
         pair = pairs.get(number)
-        if pair is None or pair.candidate.sketch.tensors[pair.theirs].size < start + length:
+        if pair is None or pair.size < start + length:
             cost += single
             continue
         theirs = read(_run(pair.candidate, pair.theirs, start, length))
@@ -233,7 +227,7 @@ def _derived(id: ObjectId, sketch: Sketch, pool: list[Candidate], read: Read) ->
 def _derived_from(id: ObjectId, sketch: Sketch, candidate: Candidate, read: Read) -> dict[int, Match]:
     sources = {canonical(tensor.name): number for number, tensor in enumerate(candidate.sketch.tensors)}
     found: dict[int, Match] = {}
-    lucky: list[derive.Recipe] = []
+    lucky: set[derive.Recipe] = set()
     tried = 0
     for number, tensor in sorted(enumerate(sketch.tensors), key=lambda pair: -pair[1].size):
         theirs = sources.get(canonical(tensor.name))
@@ -255,7 +249,7 @@ def _derived_from(id: ObjectId, sketch: Sketch, candidate: Candidate, read: Read
         for recipe in sorted(recipes, key=lambda recipe: recipe not in lucky):
             if _makes(recipe, candidate, theirs, sample, read):
                 found[number] = Match((_span(candidate, theirs),), recipe)
-                lucky = [recipe, *lucky]
+                lucky.add(recipe)
                 break
     return found
 

@@ -215,7 +215,8 @@ def _item(
     if sketch.tensors and not store.objects.packs.is_needed(blob.id):
         # What is damaged is no base. That is rare: then the blob is packed without any.
         with contextlib.suppress(Corrupt):
-            matches = match(blob.id, sketch, _candidates(store, blob, blobs, usable, depths), store.objects.packed.read)
+            candidates = _candidates(store, blob, sketch, blobs, usable, depths)
+            matches = match(blob.id, sketch, candidates, store.objects.packed.read)
             return _planned(store, blob, sketch, matches, depths)
     return _planned(store, blob, sketch, {}, depths)
 
@@ -234,6 +235,7 @@ def _planned(
 def _candidates(
     store: Store,
     blob: _Blob,
+    sketch: Sketch,
     blobs: Mapping[ObjectId, _Blob],
     usable: Sequence[ObjectId],
     depths: Mapping[ObjectId, int],
@@ -245,19 +247,18 @@ def _candidates(
         kinship = 0 if id in blob.parents else 1 if other.tag.name == blob.tag.name else 2
         return kinship, -other.created
 
-    ours = store.sketches.of(blob.id, blob.size)
-    names = {canonical(tensor.name) for tensor in ours.tensors}
-    likely: list[tuple[float, ObjectId]] = []
+    names = {canonical(tensor.name) for tensor in sketch.tensors}
+    likely: list[tuple[float, Candidate]] = []
     for id in sorted(usable, key=rank):
         with contextlib.suppress(Corrupt):
-            if how := _likely(ours, names, store.sketches.of(id, blobs[id].size)):
-                likely.append((how, id))
+            other = store.sketches.of(id, blobs[id].size)
+            if how := _likely(sketch, names, other):
+                likely.append((how, Candidate(id, other)))
     found: list[Candidate] = []
     # The likeliest, and among equals the preferred ones. Their packs are opened only now.
-    for _, id in sorted(likely, key=lambda pair: -pair[0]):
-        with contextlib.suppress(Corrupt):
-            if (depth := _depth(store, id, depths)) < MAX_DEPTH:
-                found.append(Candidate(id, store.sketches.of(id, blobs[id].size), depth))
+    for _, candidate in sorted(likely, key=lambda pair: -pair[0]):
+        if _depth(store, candidate.id, depths) < MAX_DEPTH:
+            found.append(candidate)
         if len(found) == _MOST_CANDIDATES:
             break
     return found

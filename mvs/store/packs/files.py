@@ -3,6 +3,7 @@
 Packs never change, so what is known of one stays true until its file is gone.
 """
 
+import contextlib
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -99,18 +100,22 @@ class Packs:
 
     def find(self, id: ObjectId) -> tuple[Pack, Record] | None:
         """Return the record of an object and its pack: of several one of the least depth, without refs if there is."""
-        found: tuple[Pack, Record] | None = None
+        place = self.place(id)
+        return (self.pack(place[0]), place[1]) if place else None
+
+    def place(self, id: ObjectId) -> tuple[ObjectId, Record] | None:
+        """Return the same record, and the name of its pack."""
+        found: tuple[ObjectId, Record] | None = None
         for name in self._known().places(id):
             try:
-                pack = self.pack(name)
-                record = pack.index.records.get(id)
+                record = self.pack(name).index.records.get(id)
             except FileNotFoundError:
                 continue
             except UNREADABLE as error:
                 self._unreadable[name] = error
                 continue
             if record and (found is None or _preference(record) < _preference(found[1])):
-                found = pack, record
+                found = name, record
         return found
 
     def missing(self, id: ObjectId) -> MvsError:
@@ -123,6 +128,22 @@ class Packs:
         """Return what `find` does, after looking for packs that were not there before."""
         self.forget()
         return self.find(id)
+
+    def readable(self) -> dict[ObjectId, Index]:
+        """Return the index of every pack.
+
+        Raises:
+            CorruptPack, UnsupportedFormat: one cannot be read.
+        """
+        found = {}
+        for name in self.names():
+            with contextlib.suppress(FileNotFoundError):
+                found[name] = Pack(self._disk.path(pack_path(name))).index
+        return found
+
+    def size(self, name: ObjectId) -> int:
+        """Return the bytes of a pack, 0 when it is gone."""
+        return self._disk.size(pack_path(name)) or 0
 
     def is_needed(self, id: ObjectId) -> bool:
         """Tell whether a record of some pack may refer to this object without having it in the same pack."""

@@ -1,0 +1,153 @@
+"""What is done with a repository as a whole: packing, collecting, and what it all takes.
+
+Part of the Python API: `Repository` is an `Upkeep` that also saves and finds.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from mvs import ops
+from mvs.errors import InvalidInput
+from mvs.format.names import Spec, Tag
+from mvs.format.refs import Ref
+from mvs.format.sizes import parse_duration
+from mvs.handles.version import Version
+from mvs.progress import Progress
+from mvs.store.store import Store
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from mvs.ops.dedup import Plan as DedupPlan
+    from mvs.ops.dedup import Result as DedupResult
+    from mvs.ops.gc import Plan as GcPlan
+    from mvs.ops.gc import Result as GcResult
+    from mvs.ops.usage import Total
+
+SpecLike = str | Tag | Version
+# How long what was deleted can be restored.
+EXPIRE = "7d"
+
+
+class Upkeep(ABC):
+    """The verbs of a repository that keep its store in order."""
+
+    _store: Store
+    _progress: Progress
+
+    @abstractmethod
+    def _now(self) -> int:
+        """Return the time in nanoseconds since the epoch."""
+
+    def plan_dedup(self, *specs: SpecLike, keep_loose: Iterable[str] = (), since_last: bool = False) -> "DedupPlan":
+        """Return what `dedup` would do with the same arguments, and change nothing.
+
+        Raises:
+            NotFound: a spec stands for nothing.
+            InvalidInput: `keep_loose` names something unknown.
+        """
+        return ops.dedup.plan(
+            self._store,
+            self._chosen(specs),
+            everything=not specs,
+            keep=frozenset(keep_loose),
+            since_last=since_last,
+            progress=self._progress,
+        )
+
+    def dedup(
+        self,
+        *specs: SpecLike,
+        keep_loose: Iterable[str] = (),
+        since_last: bool = False,
+        jobs: int | None = None,
+        max_memory: int = 1 << 30,
+        executor: "Executor | None" = None,
+        plan: "DedupPlan | None" = None,
+    ) -> "DedupResult":
+        """Pack the files of versions, of all without `specs`; a bare name stands for all its versions.
+
+        Ids do not change, and every file stays readable, bit for bit. `keep_loose` leaves what
+        is "latest" of its name, or "aliased", as it is. With `since_last` only versions saved since the last
+        dedup are looked at. `jobs` is the number of threads, `max_memory` about how many bytes they may use
+        together; an `executor` of processes or a cluster does the encoding instead. With a `plan`, that is done.
+        Interrupt it at any time: what was packed stays packed, and the next run goes on.
+
+        Raises:
+            NotFound: a spec stands for nothing.
+            StoreBusy: another process packs.
+            StorageFailed: the disk is full, read-only or failing; nothing is lost.
+        """
+        began = self._now()
+        if plan is None:
+            plan = self.plan_dedup(*specs, keep_loose=keep_loose, since_last=since_last)
+        result = ops.dedup.run(
+            self._store, plan, progress=self._progress, jobs=jobs, memory=max_memory, executor=executor
+        )
+        if plan.everything:
+            ops.dedup.note_done(self._store, began)
+        return result
+
+    def undo_dedup(self, *specs: SpecLike) -> int:
+        """Give the files of versions, of all without `specs`, files of their own again; return the bytes written.
+
+        Raises:
+            NotFound: a spec stands for nothing.
+            Corrupt: a file cannot be read.
+            StorageFailed: the disk is full, read-only or failing.
+        """
+        return ops.dedup.undo(self._store, self._chosen(specs), progress=self._progress)
+
+    def du(self, *specs: SpecLike) -> "Total":
+        """Return what versions take on disk, all without `specs`; a bare name stands for all its versions.
+
+        Raises:
+            NotFound: a spec stands for nothing.
+            Corrupt: a version cannot be read.
+        """
+        return ops.usage.usage(self._store, self._chosen(specs), self._chosen(()))
+
+    def plan_gc(self, *, expire: str = EXPIRE) -> "GcPlan":
+        """Return what `gc` would remove, and remove nothing.
+
+        Raises:
+            InvalidInput: `expire` is no time.
+            Corrupt: something that is needed cannot be read.
+        """
+        return ops.gc.plan(self._store, self._since(expire)[1])
+
+    def gc(self, *, expire: str = EXPIRE) -> "GcResult":
+        """Remove what no version needs which is there, or was deleted less than `expire` ago ("7d", "12h", "now").
+
+        Saves, checkouts and all else go on meanwhile. Interrupt it at any time.
+
+        Raises:
+            InvalidInput: `expire` is no time.
+            Corrupt: something that is needed cannot be read; nothing was removed.
+            StoreBusy: another gc or a dedup is at work.
+        """
+        now, since = self._since(expire)
+        return ops.gc.run(self._store, since, now=now, progress=self._progress)
+
+    def _since(self, expire: str) -> tuple[int, int]:
+        try:
+            window = parse_duration(expire)
+        except ValueError as error:
+            raise InvalidInput(str(error), hint="mvs gc --expire 7d") from None
+        now = self._now()
+        return now, max(0, now - window)
+
+    def _chosen(self, specs: Iterable[SpecLike]) -> list[Ref]:
+        """Return the refs of some versions, of all without `specs`; a bare name stands for all its versions."""
+        given = [ref for spec in specs for ref in ops.query.chosen(self._store, self._spec(spec))]
+        return given or [stored.ref for stored in ops.query.listing(self._store, None, {}, None, self._progress.notice)]
+
+    def _spec(self, spec: SpecLike) -> Spec:
+        parsed = Spec.parse(spec.tag if isinstance(spec, Version) else spec)
+        self._notice_lowered(spec, str(parsed))
+        return parsed
+
+    def _notice_lowered(self, given: object, lowered: str) -> None:
+        if isinstance(given, str) and given != lowered and given.lower() == lowered:
+            self._progress.notice(f"'{given}' is written '{lowered}': names are in lower case")
