@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from mvs import ops, workspace
 from mvs._about import __version__
 from mvs.errors import (
+    Corrupt,
     ForbiddenPlace,
     InvalidInput,
     InvalidPath,
     MvsError,
     NotARepository,
     SourceNotFound,
-    StoreBusy,
+    StorageFailed,
     command,
 )
 from mvs.format.ids import ObjectId
@@ -312,7 +313,7 @@ class Repository(Upkeep):
         if self._space.dedup_auto if wanted is None else wanted:
             try:
                 self.dedup(version.tag)
-            except StoreBusy as error:
+            except (StorageFailed, Corrupt) as error:
                 self._progress.notice(f"'{version.tag}' is saved but not packed: {error.message}")
         return version
 

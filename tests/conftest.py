@@ -20,6 +20,8 @@ def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MVS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("LOGNAME", "tester")
+    # Programs write as they do for most users, in blocks.
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     # `mvs -C` changes the folder of the whole process: it is given back when the test ends.
     monkeypatch.chdir(os.getcwd())
 

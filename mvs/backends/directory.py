@@ -123,6 +123,23 @@ class Directory:
                 raise
         self.sync([os.path.dirname(key)])
 
+    def cache(self, key: str, data: bytes) -> None:
+        """Write or replace what is under a key, atomically and not durably; what cannot be written is left out.
+
+        For what is derived: no lock is needed, and a reader must not believe what it finds.
+        """
+        path = self.path(key)
+        temp = f"{path}.{os.urandom(4).hex()}"
+        with contextlib.suppress(OSError):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            try:
+                with open(temp, "xb") as file:
+                    file.write(data)
+                os.rename(temp, path)
+            except BaseException:
+                self.discard(temp)
+                raise
+
     def adopt(self, path: str, key: str) -> bool:
         """Give a durable file a key, unless the key exists; tell whether it was new.
 

@@ -1,8 +1,10 @@
 """Locks of the kernel (flock), which die with the process that holds them."""
 
+import contextlib
 import errno
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -65,4 +67,45 @@ def is_open_for_writing(path: str) -> bool:
         return error.errno == errno.EAGAIN
     finally:
         os.close(fd)
+    return False
+
+
+@contextmanager
+def still(path: str, *, patience: float = PATIENCE) -> Iterator[None]:
+    """Keep whoever wants the lock file at `path` waiting, writing nothing: for a last look, which is short.
+
+    Where nobody ever made the file, or its holder does not let go of it for `patience` seconds, nothing is kept.
+    """
+    fd = None
+    try:
+        with contextlib.suppress(OSError):
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            _share(fd, patience)
+        yield
+    finally:
+        if fd is not None:
+            os.close(fd)
+
+
+def is_free(path: str) -> bool:
+    """Tell whether nobody holds the lock file at `path`, writing nothing; True where there is none."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return True
+    try:
+        return _share(fd, 0)
+    finally:
+        os.close(fd)
+
+
+def _share(fd: int, patience: float) -> bool:
+    pause = threading.Event()
+    for _ in range(max(1, round(patience / _POLL))):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pause.wait(_POLL if patience else 0)
+        else:
+            return True
     return False

@@ -33,11 +33,13 @@ def dedup(
     """Store versions in less space, every file still bit for bit
 
     Without SPEC all versions; a bare name stands for all its versions. Interrupt it at any time: what was packed
-    stays packed, and the next run goes on.
+    stays packed, and the next run goes on. Exit code 1 when a file had to be left as it is.
     """
     if undo:
         if not specs:
             raise click.UsageError("--undo needs a SPEC")
+        if dry_run:
+            raise click.UsageError("--undo has no --dry-run")
         written = repo.undo_dedup(*specs)
         if as_json:
             render.as_json({"written": written})
@@ -50,6 +52,9 @@ def dedup(
         return
     result = repo.dedup(plan=plan, jobs=jobs, max_memory=max_memory)
     render.dedup_result(result, json_wanted=as_json)
+    if result.skipped:
+        # Each was told as a notice; a script has to notice, too.
+        click.get_current_context().exit(1)
 
 
 @click.command(cls=Verb, epilog=SPECS)
@@ -70,9 +75,7 @@ def du(repo: Repository, specs: tuple[str, ...], as_json: bool) -> None:
 
 @click.command(cls=Verb)
 @click.option("-n", "--dry-run", is_flag=True, help="Print what would be removed")
-@click.option(
-    "--expire", metavar="TIME", default="7d", help="Let go of what was deleted so long ago: 12h, now [7d]"
-)
+@click.option("--expire", metavar="TIME", default="7d", help="Let go of what was deleted so long ago: 12h, now [7d]")
 @json_option
 @pass_repository
 def gc(repo: Repository, dry_run: bool, expire: str, as_json: bool) -> None:

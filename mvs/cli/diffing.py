@@ -1,13 +1,13 @@
 """How tensors, and what differs between versions, look in a terminal."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mvs.cli.render import plain, size, table
+from mvs.cli.render import columns, size, table
 from mvs.handles.tensors import TensorInfo
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ def diff(found: "Diff", *, each: bool) -> None:
     """Print what differs between two versions, and their tensors where they were compared: by layer, or `each`."""
     if found.files:
         click.echo("files:")
-        _rows([(file.status, *_file(file)) for file in found.files])
+        columns([(file.status, *_file(file)) for file in found.files], indent="  ")
     for title, values in (("labels", found.labels), ("metadata", found.metadata)):
         if values:
             click.echo(f"{title}:")
-            _rows([(value.status, value.key, _values(value)) for value in values])
+            columns([(value.status, value.key, _values(value)) for value in values], indent="  ")
     if found.message:
         click.echo("message:")
-        _rows([(found.message.status, _values(found.message))])
+        columns([(found.message.status, _values(found.message))], indent="  ")
     if found.tensors and (each or not found.same):
         _tensors(found.tensors, found.layers, each=each)
 
@@ -66,13 +66,16 @@ def _tensors(found: "Sequence[TensorDiff]", layers: "Sequence[Layer]", *, each: 
     largest = [tensor for tensor in largest if _size_of_change(tensor) > 0]
     if len(largest) > 1:
         click.echo("\nlargest changes:")
-        _rows(
-            [("REL L2", "CHANGED", "MAX ABS", "TENSOR")]
-            + [
-                (_number(d.relative_l2), _share(d.share), _number(d.max_abs), tensor.name)
-                for tensor in largest
-                if (d := tensor.difference)
-            ]
+        columns(
+            [
+                ("REL L2", "CHANGED", "MAX ABS", "TENSOR"),
+                *(
+                    (_number(d.relative_l2), _share(d.share), _number(d.max_abs), tensor.name)
+                    for tensor in largest
+                    if (d := tensor.difference)
+                ),
+            ],
+            indent="  ",
         )
 
 
@@ -203,10 +206,3 @@ def _cosine(value: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.2e}" if value else "0"
-
-
-def _rows(rows: Iterable[Sequence[str]]) -> None:
-    """Print rows in columns, indented, without a header."""
-    lines = [[plain(cell) for cell in row] for row in rows]
-    form = "  ".join(f"{{:{max(map(len, column))}}}" for column in zip(*lines, strict=True))
-    click.echo("\n".join("  " + form.format(*line).rstrip() for line in lines))

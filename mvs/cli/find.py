@@ -38,7 +38,7 @@ def show(repo: Repository, spec: str, tensors: bool, as_json: bool) -> None:
     """Show one version: files, sizes, labels, metadata, what it is stored as"""
     version = repo.get(spec)
     found = version.tensors() if tensors else []
-    usage = repo.du(version).versions[0] if version.is_packed and (as_json or not tensors) else None
+    usage = next(iter(repo.du(version).versions), None) if version.is_packed and (as_json or not tensors) else None
     if as_json:
         told = {"tensors": [tensor._asdict() for tensor in found]} if tensors else {}
         render.as_json({**(usage.to_dict() if usage else {}), **version.to_dict(), **told})

@@ -1,5 +1,6 @@
 """The command `mvs`: which verbs there are, and how errors leave the program."""
 
+import contextlib
 import importlib
 import os
 import sys
@@ -29,6 +30,7 @@ VERBS = {
     "dedup": "dense",
     "du": "dense",
     "gc": "dense",
+    "fsck": "checks",
     "config": "setup",
     "completion": "setup",
 }
@@ -91,6 +93,8 @@ def run(arguments: list[str] | None = None) -> None:
     said: dict[str, bool] = {}
     try:
         code = main.main(arguments, prog_name="mvs", standalone_mode=False, obj=said)
+        # What cannot be written is an error of ours, not one that Python prints behind our back at its end.
+        sys.stdout.flush()
     except MvsError as error:
         if said.get("debug"):
             raise
@@ -107,12 +111,17 @@ def run(arguments: list[str] | None = None) -> None:
         else:
             click.echo("interrupted; the store is whole", err=True)
             code = INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has seen enough.
+        code = 1
+        _drop_output()
     except OSError as error:
         if said.get("debug"):
             raise
         place = f"'{error.filename}': " if error.filename else ""
         _say(f"{place}{error.strerror or error}", "")
         code = StorageFailed.exit_code
+        _drop_output()
     except Exception as error:
         if said.get("debug"):
             raise
@@ -122,6 +131,14 @@ def run(arguments: list[str] | None = None) -> None:
         )
         code = INTERNAL
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _drop_output() -> None:
+    """Let what is still to be written go nowhere: it could not be written, and Python tries once more at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _say(message: str, hint: str) -> None:

@@ -45,9 +45,14 @@ def moment(when: datetime) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows in columns as wide as their widest cell."""
-    lines = [header, *([plain(cell) for cell in row] for row in rows)]
-    form = "  ".join(f"{{:{max(map(len, column))}}}" for column in zip(*lines, strict=True))
+    """Print rows in columns as wide as their widest cell, under a header."""
+    columns([header, *rows])
+
+
+def columns(rows: Iterable[Sequence[str]], *, indent: str = "") -> None:
+    """Print rows, at least one, in columns as wide as their widest cell."""
+    lines = [[plain(cell) for cell in row] for row in rows]
+    form = indent + "  ".join(f"{{:{max(map(len, column))}}}" for column in zip(*lines, strict=True))
     # One write: a line at a time costs more than finding what is on it.
     click.echo("\n".join(form.format(*line).rstrip() for line in lines))
 
@@ -74,7 +79,7 @@ def version(found: Version, stored: "Usage | None" = None) -> None:
         ("tree", found.tree),
         ("created", moment(found.created)),
         ("size", f"{size(found.size)} in {len(found.files)} file{'s' if len(found.files) != 1 else ''}"),
-        ("stored", f"{size(stored.stored)} as {' '.join(sorted(stored.encodings))}" if stored else ""),
+        ("stored", f"{size(stored.stored)} as {' '.join(stored.by_size())}" if stored else ""),
         *(("base", base) for base in (stored.bases if stored else ())),
         *(("parent", parent) for parent in found.parents),
         ("labels", plain(pairs(found.labels))),
@@ -123,7 +128,7 @@ def usage(total: "Total") -> None:
                     size(found.size),
                     size(found.stored),
                     f"{found.stored / max(1, found.size):.1%}",
-                    " ".join(name for name, _ in sorted(found.encodings.items(), key=lambda pair: -pair[1][0])),
+                    " ".join(found.by_size()),
                     " ".join(found.bases),
                 )
                 for found in total.versions
@@ -182,8 +187,11 @@ def dedup_result(result: "Result", *, json_wanted: bool) -> None:
     if not result.packed:
         click.echo("nothing to pack", err=True)
         return
-    share = result.stored / result.packed
-    click.echo(f"{size(result.packed)} in {result.blobs} files now take {size(result.stored)} ({share:.1%})")
+    what = f"{size(result.packed)} in {result.blobs} file{'s' if result.blobs != 1 else ''}"
+    if not result.stored:
+        click.echo(f"{what} were in packs already; {size(result.freed)} came back")
+        return
+    click.echo(f"{what} now take {size(result.stored)} ({result.stored / result.packed:.1%})")
 
 
 def gc_plan(plan: "GcPlan", *, json_wanted: bool) -> None:

@@ -76,35 +76,59 @@ def unsort(ordered: Values, contexts: Contexts, counts: Counts, values: Values) 
         values[run][order] = taken
 
 
-def pack(symbols: Bytes, bits: int, packed: Bytes) -> None:
-    """Fill `packed` with symbols of 1, 2 or 4 bits side by side in bytes, the first in the lowest bits.
+def turn(numbers: Values, top: int, values: Values) -> None:
+    """Fill `values` with `top` minus the numbers, whose sign is rotated to the lowest bit."""
+    sign = 8 * numbers.itemsize - 1
+    for run in _runs(len(values)):
+        part = np.left_shift(numbers[run], 1, out=values[run])
+        part |= numbers[run] >> sign
+        np.subtract(top, part, out=part)
 
-    There are enough symbols to fill all the bits, or more.
+
+def unturn(values: Values, top: int) -> None:
+    """Undo `turn` in place."""
+    sign = 8 * values.itemsize - 1
+    for run in _runs(len(values)):
+        part = np.subtract(top, values[run], out=values[run])
+        low = part << sign
+        part >>= 1
+        part |= low
+
+
+def pack(values: Values, shift: int, bits: int, capped: bool, packed: Bytes) -> None:
+    """Fill `packed` with 1, 2, 4 or 8 bits of each of `values >> shift`, the first in the lowest bits of a byte.
+
+    These are the lowest bits, or with `capped` all of them, and all set for what is too large; behind them are zeros.
     """
-    each = 8 // bits
-    if each == 8:
-        packed[:] = np.packbits(symbols[: 8 * len(packed)], bitorder="little")
-        return
-    # A word of `each` bytes, folded: every byte moves down to where its symbol goes.
-    words = symbols[: each * len(packed)].view(f"<u{each}")
-    folded = words.copy()
-    for index in range(1, each):
-        folded |= words >> ((8 - bits) * index)
-    np.copyto(packed, folded, casting="unsafe")
+    most = values.dtype.type((1 << bits) - 1)
+    for run in _runs(len(values)):
+        part = values[run] >> shift
+        symbols = np.zeros(len(part) + -len(part) % 8, np.uint8)
+        (np.minimum if capped else np.bitwise_and)(part, most, out=part)
+        symbols[: len(part)] = part
+        # Two bytes that are half empty make a full one.
+        width = bits
+        while width < 8:
+            words = symbols.view("<u2")
+            symbols = (words | words >> (8 - width)).astype(np.uint8)
+            width *= 2
+        out = packed[run.start * bits // 8 : run.stop * bits // 8]
+        out[:] = symbols[: len(out)]
 
 
-def unpack(packed: Bytes, bits: int, symbols: Bytes) -> None:
-    """Undo `pack`: fill `symbols`, as many as all the bits hold."""
-    each = 8 // bits
-    if each == 8:
-        symbols[:] = np.unpackbits(packed, bitorder="little")
-        return
-    words: NDArray[Any] = packed.astype(f"<u{each}")
-    spread = symbols.view(words.dtype)
-    spread[:] = words
-    for index in range(1, each):
-        spread |= words << ((8 - bits) * index)
-    spread &= words.dtype.type(int.from_bytes(bytes([(1 << bits) - 1]) * each, "little"))
+def lay(packed: Bytes, bits: int, shift: int, values: Values) -> None:
+    """Set the bits of `values` that are set in what was packed, shifted up."""
+    for run in _runs(len(values)):
+        part = values[run]
+        symbols = packed[run.start * bits // 8 : run.stop * bits // 8]
+        width = 8
+        while width > bits:
+            width //= 2
+            words = symbols.astype("<u2")
+            words |= words << (8 - width)
+            words &= 0x101 * ((1 << width) - 1)
+            symbols = words.view(np.uint8)
+        part |= symbols[: len(part)].astype(part.dtype) << shift
 
 
 def _runs(length: int) -> Iterator[slice]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from mvs.codecs.arrange import CONTEXTS, Bytes, Contexts, Counts, Values
 from mvs.codecs.streams import expand, squeeze
-from mvs.codecs.ways import scratch, way, way_for
+from mvs.codecs.ways import scratch, way_for
 
 # A group pays for its tables from about here on.
 _SMALLEST = 4096
@@ -57,6 +57,7 @@ def decode(description: Any, data: memoryview, count: int, dtype: "np.dtype[Any]
         ValueError: they stand for nothing, or for another number of values.
     """
     ordered = np.empty(count, dtype) if contexts is None else scratch("ordered", count, dtype)
+    ordered.fill(0)
     numbers = way_for(ordered)
     spans = [(0, count)]
     counts = np.empty((2, CONTEXTS), np.int64)
@@ -102,28 +103,20 @@ def _fitting(values: Values) -> tuple[int, int]:
 
 
 def _encode_group(values: Values, bits: int, low: int) -> tuple[list[Any], list[bytes]]:
-    count, escape = len(values), (1 << bits) - 1
-    high = values >> low if low else values
-    # Few are escaped. To find and visit those alone is several times as fast as a minimum.
-    escaped = np.flatnonzero(high >= values.dtype.type(escape))
-    beyond = high.take(escaped)
+    escape = (1 << bits) - 1
+    # Few are escaped. To find and visit those alone is several times as fast as to ask of each.
+    beyond = values.take(np.flatnonzero(values >= values.dtype.type(escape << low)))
+    beyond >>= low
     beyond -= values.dtype.type(escape)
-    symbols = _padded(count)
-    np.copyto(symbols[:count], high, casting="unsafe")
-    symbols[escaped] = escape
-    streams = [squeeze(_packed(symbols, bits, count))]
-    planes = (int(beyond.max()).bit_length() + 7) // 8 if len(beyond) else 0
-    streams += [squeeze(_plane(beyond, index)) for index in range(planes)]
-    streams += [squeeze(_plane(values, index)) for index in range(low // 8)]
-    for shift, width in _crumbs(low):
-        crumbs = _padded(count)
-        np.bitwise_and((values >> shift).astype(np.uint8), np.uint8((1 << width) - 1), out=crumbs[:count])
-        streams.append(squeeze(_packed(crumbs, width, count)))
+    planes = (int(beyond.max(initial=0)).bit_length() + 7) // 8
+    streams = [squeeze(_packed(values, low, bits, capped=True))]
+    streams += [squeeze(_packed(beyond, 8 * index, 8)) for index in range(planes)]
+    streams += [squeeze(_packed(values, shift, width)) for shift, width in _rest(low)]
     return [bits, low, planes, [len(stream) for stream in streams]], streams
 
 
 def _decode_group(described: Any, data: memoryview, out: Values) -> memoryview:
-    """Fill `out` and return what of `data` is behind the group."""
+    """Fill `out`, which holds zeros, and return what of `data` is behind the group."""
     bits, low, planes, lengths = _shape(described, out.itemsize)
     streams = []
     for length in lengths:
@@ -131,31 +124,27 @@ def _decode_group(described: Any, data: memoryview, out: Values) -> memoryview:
             raise ValueError("a stream ends behind its record")
         streams.append(data[:length])
         data = data[length:]
-    count = len(out)
-    escape = (1 << bits) - 1
-    symbols = _unpacked(expand(streams[0], -(-count * bits // 8)), bits, count)
-    out[:] = symbols
+    count, way, escape = len(out), way_for(out), (1 << bits) - 1
+    way.lay(expand(streams[0], -(-count * bits // 8)), bits, 0 if planes else low, out)
     if planes:
-        escaped = np.flatnonzero(symbols == escape)
-        beyond = np.full(len(escaped), escape, out.dtype)
+        escaped = np.flatnonzero(out == escape)
+        beyond = np.zeros(len(escaped), out.dtype)
         for index, stream in enumerate(streams[1 : 1 + planes]):
-            beyond += expand(stream, len(escaped)).astype(out.dtype) << (8 * index)
-        out[escaped] = beyond
-    if low:
-        out <<= low
-    rest = streams[1 + planes :]
-    for index in range(low // 8):
-        out |= expand(rest[index], count).astype(out.dtype) << (8 * index)
-    for (shift, width), stream in zip(_crumbs(low), rest[low // 8 :], strict=True):
-        crumbs = _unpacked(expand(stream, -(-count * width // 8)), width, count)
-        out |= crumbs.astype(out.dtype) << shift
+            way.lay(expand(stream, len(beyond)), 8, 8 * index, beyond)
+        out[escaped] += beyond
+        if low:
+            out <<= low
+    for (shift, width), stream in zip(_rest(low), streams[1 + planes :], strict=True):
+        way.lay(expand(stream, -(-count * width // 8)), width, shift, out)
     return data
 
 
-def _crumbs(low: int) -> list[tuple[int, int]]:
-    """Return where the low bits above the whole bytes lie, and how many they are: four, two, or both."""
-    crumbs = [(low // 8 * 8, 4)] if low % 8 >= 4 else []
-    return [*crumbs, (low - 2, 2)] if low % 4 else crumbs
+def _rest(low: int) -> list[tuple[int, int]]:
+    """Return where the low bits of each stream lie, and how many they are: bytes, then four, two, or both."""
+    rest = [(8 * index, 8) for index in range(low // 8)]
+    if low % 8 >= 4:
+        rest.append((low // 8 * 8, 4))
+    return [*rest, (low - 2, 2)] if low % 4 else rest
 
 
 def _shape(described: Any, width: int) -> tuple[int, int, int, list[Any]]:
@@ -167,35 +156,13 @@ def _shape(described: Any, width: int) -> tuple[int, int, int, list[Any]]:
         raise ValueError("a group of no known shape")
     if bits not in (1, 2, 4, 8) or low not in range(0, 8 * width, 2) or planes not in range(width + 1):
         raise ValueError("a group of no known shape")
-    if not isinstance(lengths, list) or len(lengths) != 1 + planes + low // 8 + len(_crumbs(low)):
+    if not isinstance(lengths, list) or len(lengths) != 1 + planes + len(_rest(low)):
         raise ValueError("another number of streams than the group has")
     return bits, low, planes, lengths
 
 
-def _plane(values: Values, index: int) -> Bytes:
-    return (values >> (8 * index) if index else values).astype(np.uint8)
-
-
-def _packed(symbols: Bytes, bits: int, count: int) -> Bytes:
-    """Return `count` symbols side by side in bytes, the first in the lowest bits; behind them are seven zeros."""
-    if bits == 8:
-        return symbols[:count]
-    packed = scratch("packed", -(-count * bits // 8), np.dtype(np.uint8))
-    way().pack(symbols, bits, packed)
+def _packed(values: Values, shift: int, bits: int, *, capped: bool = False) -> Bytes:
+    """Return so many bits of each of `values >> shift`, as `Way.pack` packs them."""
+    packed = scratch("packed", -(-len(values) * bits // 8), np.dtype(np.uint8))
+    way_for(values).pack(values, shift, bits, capped, packed)
     return packed
-
-
-def _unpacked(packed: Bytes, bits: int, count: int) -> Bytes:
-    """Undo `_packed`."""
-    if bits == 8:
-        return packed
-    symbols = scratch("symbols", len(packed) * 8 // bits, np.dtype(np.uint8))
-    way().unpack(packed, bits, symbols)
-    return symbols[:count]
-
-
-def _padded(count: int) -> Bytes:
-    """Return an array for symbols that are to be packed: `count`, and seven zeros."""
-    symbols = scratch("symbols", count + 7, np.dtype(np.uint8))
-    symbols[count:] = 0
-    return symbols

@@ -15,6 +15,7 @@ from mvs.codecs.arrange import CONTEXTS, Bytes, Contexts, Counts, Values
 _Loop = TypeVar("_Loop", bound=Callable[..., object])
 # Not an import statement: numba is an extra, and types are checked with and without it.
 _njit = import_module("numba").njit
+_TILE = 1 << 12
 
 
 def _compiled(loop: _Loop) -> _Loop:
@@ -63,15 +64,21 @@ def lower(contexts: Contexts, values: Values, shift: int, mask: int) -> None:
 def count(contexts: Contexts, counts: Counts) -> None:
     """Fill `counts` with how many elements of either half have each context."""
     half, one = len(contexts) // 2, np.uint32(1)
-    front, back = contexts[:half], contexts[half:]
-    first, second = np.zeros(CONTEXTS, np.uint32), np.zeros(CONTEXTS, np.uint32)
-    for index in range(half):
-        first[front[index]] += one
-        second[back[index]] += one
-    for index in range(half, len(back)):
-        second[back[index]] += one
-    counts[0] = first
-    counts[1] = second
+    even = half // 2
+    parts = contexts[:even], contexts[even : 2 * even], contexts[half : half + even], contexts[half + even :]
+    found = np.zeros((4, CONTEXTS), np.uint32)
+    first, second, third, fourth = found[0], found[1], found[2], found[3]
+    for index in range(even):
+        first[parts[0][index]] += one
+        second[parts[1][index]] += one
+        third[parts[2][index]] += one
+        fourth[parts[3][index]] += one
+    for context in contexts[2 * even : half]:
+        second[context] += one
+    for context in parts[3][even:]:
+        fourth[context] += one
+    counts[0] = first + second
+    counts[1] = third + fourth
 
 
 @_compiled
@@ -109,54 +116,94 @@ def unsort(ordered: Values, contexts: Contexts, counts: Counts, values: Values) 
 
 
 @_compiled
-def pack(symbols: Bytes, bits: int, packed: Bytes) -> None:
-    """Fill `packed` with symbols of 1, 2 or 4 bits."""
-    if bits == 4:
-        for index in range(len(packed)):
-            packed[index] = symbols[2 * index] | symbols[2 * index + 1] << 4
-    elif bits == 2:
-        for index in range(len(packed)):
-            byte = symbols[4 * index] | symbols[4 * index + 1] << 2
-            packed[index] = byte | symbols[4 * index + 2] << 4 | symbols[4 * index + 3] << 6
-    else:
-        for index in range(len(packed)):
-            byte = 0
-            for place in range(8):
-                byte |= symbols[8 * index + place] << place
-            packed[index] = byte
+def turn(numbers: Values, top: int, values: Values) -> None:
+    """Fill `values` with `top` minus the numbers, whose sign is rotated to the lowest bit."""
+    kind = values.dtype.type
+    start, sign = kind(top), kind(8 * values.itemsize - 1)
+    for index in range(len(values)):
+        number = numbers[index]
+        values[index] = start - (kind(number << kind(1)) | kind(number >> sign))
 
 
 @_compiled
-def unpack(packed: Bytes, bits: int, symbols: Bytes) -> None:
-    """Undo `pack`: fill `symbols`."""
-    if bits == 4:
-        for index in range(len(packed)):
-            symbols[2 * index] = packed[index] & 15
-            symbols[2 * index + 1] = packed[index] >> 4
-    elif bits == 2:
-        for index in range(len(packed)):
-            for place in range(4):
-                symbols[4 * index + place] = packed[index] >> (2 * place) & 3
-    else:
-        for index in range(len(packed)):
-            for place in range(8):
-                symbols[8 * index + place] = packed[index] >> place & 1
+def unturn(values: Values, top: int) -> None:
+    """Undo `turn` in place."""
+    kind = values.dtype.type
+    start, sign = kind(top), kind(8 * values.itemsize - 1)
+    for index in range(len(values)):
+        turned = kind(start - values[index])
+        values[index] = kind(turned >> kind(1)) | kind(turned << sign)
+
+
+# Symbols lie unpacked only in a tile, within the fastest cache; every loop over one is vectorised.
+@_compiled
+def pack(values: Values, shift: int, bits: int, capped: bool, packed: Bytes) -> None:
+    """Fill `packed` with 1, 2, 4 or 8 bits of each of `values >> shift`."""
+    kind = values.dtype.type
+    by, most = kind(shift), kind((1 << bits) - 1)
+    symbols, folded = np.zeros(_TILE, np.uint8), np.zeros(_TILE, np.uint8)
+    for start in range(0, len(values), _TILE):
+        part = values[start : start + _TILE]
+        if capped:
+            for index in range(len(part)):
+                symbols[index] = min(kind(part[index] >> by), most)
+        else:
+            for index in range(len(part)):
+                symbols[index] = kind(part[index] >> by) & most
+        for index in range(len(part), _TILE):
+            symbols[index] = 0
+        width, size = bits, _TILE
+        while width < 8:
+            size //= 2
+            words, shrink = symbols.view(np.uint16), np.uint16(8 - width)
+            for index in range(size):
+                folded[index] = words[index] | words[index] >> shrink
+            symbols, folded = folded, symbols
+            width *= 2
+        out = packed[start * bits // 8 : (start + _TILE) * bits // 8]
+        for index in range(len(out)):
+            out[index] = symbols[index]
+
+
+@_compiled
+def lay(packed: Bytes, bits: int, shift: int, values: Values) -> None:
+    """Set the bits of `values` that are set in what was packed, shifted up."""
+    kind = values.dtype.type
+    by = kind(shift)
+    symbols, spread = np.zeros(_TILE, np.uint8), np.zeros(_TILE, np.uint8)
+    for start in range(0, len(values), _TILE):
+        part = values[start : start + _TILE]
+        some = packed[start * bits // 8 : (start + _TILE) * bits // 8]
+        for index in range(len(some)):
+            symbols[index] = some[index]
+        width, size = 8, len(some)
+        while width > bits:
+            width //= 2
+            words, grow, mask = spread.view(np.uint16), np.uint16(8 - width), np.uint16(0x101 * ((1 << width) - 1))
+            for index in range(size):
+                words[index] = (np.uint16(symbols[index]) | np.uint16(symbols[index]) << grow) & mask
+            size *= 2
+            symbols, spread = spread, symbols
+        for index in range(len(part)):
+            part[index] |= kind(symbols[index]) << by
 
 
 def try_out() -> None:
     """Load or compile everything, so that what fails does so now."""
+    packed, seen = np.zeros(4, np.uint8), np.zeros(4, np.uint8)
+    seen.flags.writeable = False
     for width in (2, 4):
         values = np.zeros(3, f"<u{width}")
         values.flags.writeable = False
-        out, ordered = np.empty_like(values), np.empty_like(values)
+        out, ordered = np.zeros_like(values), np.zeros_like(values)
         contexts, counts = np.zeros(3, np.uint8), np.zeros((2, CONTEXTS), np.int64)
         difference(values, values, out)
+        turn(values, 0, out)
+        unturn(out, 0)
         lower(contexts, values, 0, 0)
         count(contexts, counts)
         sort(out, contexts, counts, ordered)
         unsort(ordered, contexts, counts, out)
         add(out, values)
-    symbols, packed = np.zeros(8, np.uint8), np.zeros(1, np.uint8)
-    pack(symbols, 1, packed)
-    packed.flags.writeable = False
-    unpack(packed, 1, symbols)
+        pack(out, 0, 8, True, packed)
+        lay(seen, 8, 0, out)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvs.codecs.arrange import Bytes, Contexts, Values
+from mvs.codecs.ways import scratch
 
 Floats = NDArray[np.float32]
 
@@ -43,9 +44,14 @@ class Levels(NamedTuple):
     columns: Bytes
 
     def spread(self, count: int) -> Contexts:
-        """Return the level of row plus column of each of `count` elements, modulo 256."""
+        """Return the level of row plus column of each of `count` elements, modulo 256.
+
+        The array is the thread's, and is used again by the next call.
+        """
         columns = self.columns if len(self.columns) else np.zeros(self.row, np.uint8)
-        return (self.rows[:, None] + columns).ravel()[self.phase : self.phase + count]
+        spread = scratch("contexts", len(self.rows) * self.row, np.dtype(np.uint8))
+        np.add(self.rows[:, None], columns, out=spread.reshape(-1, self.row))
+        return spread[self.phase : self.phase + count]
 
 
 NO_LEVELS = Levels(0, 0, np.zeros(0, np.uint8), np.zeros(0, np.uint8))
@@ -73,7 +79,9 @@ def levels_of(
         shape = (-1, row) if part.start == head and whole else (1, -1)
         some, others = (floats(values[part].reshape(shape)[stride]) for values in (target, base))
         found: Floats = np.abs(some - others)
-        found[~np.isfinite(found)] = 0
+        finite = np.isfinite(found)
+        if not finite.all():
+            found[~finite] = 0
         return found
 
     with np.errstate(all="ignore"):

@@ -68,13 +68,15 @@ def encode_planes(data: Buffer, kind: Kind, guide: Buffer | None = None) -> byte
     if kind.mask:
         # The sign goes to the lowest bit, so that the exponent begins with the highest. Counted down from the largest
         # one, exponents are small numbers, and most leave room in a byte for two bits of the mantissa.
-        rotated = values << 1
-        rotated |= values >> (8 * kind.width - 1)
-        top = int(rotated.max(initial=0)) | ((1 << low) - 1)
-        some = rotated[:: max(1, len(rotated) // _SAMPLE)]
-        if kind.mask == _EIGHT_BITS and np.count_nonzero((top - some) >> low < _ROOM) > _MOSTLY * len(some):
+        top = _largest(values) | ((1 << low) - 1)
+        numbers, values = values, scratch("turned", len(values), values.dtype)
+        way_for(values).turn(numbers, top, values)
+        some = values[:: max(1, len(values) // _SAMPLE)]
+        if kind.mask == _EIGHT_BITS and np.count_nonzero(some >> low < _ROOM) > _MOSTLY * len(some):
             low -= 2
-        values = np.subtract(top, rotated, dtype=rotated.dtype)
+    else:
+        # Kernels are compiled for values that may be written.
+        values = values.copy()
     contexts = None if guide is None else _exponents(_numbers(_sized(guide, len(data)), kind), kind)
     description, streams = groups.encode(values, contexts, low=low)
     return _record([kind.width, kind.shift, kind.mask, top, description], streams)
@@ -94,10 +96,7 @@ def decode_planes(stored: Buffer, size: int, guide: Buffer | None = None) -> mem
     contexts = None if guide is None else _exponents(_numbers(_sized(guide, size), kind), kind)
     values = groups.decode(description, data, count, _dtype(kind), contexts)
     if kind.mask:
-        np.subtract(top, values, out=values)
-        sign = values << (8 * kind.width - 1)
-        values >>= 1
-        values |= sign
+        way_for(values).unturn(values, top)
     return values.data.cast("B")
 
 
@@ -187,6 +186,14 @@ def _narrowed(mean: NDArray[np.float32], kind: Kind) -> Values:
         return mean.astype("<f2").view("<u2")
     bits = mean.view("<u4")
     return ((bits + np.uint32(0x7FFF) + ((bits >> 16) & np.uint32(1))) >> 16).astype("<u2")
+
+
+def _largest(values: Values) -> int:
+    """Return the largest of some numbers with the sign rotated to the lowest bit."""
+    sign = 8 * values.itemsize - 1
+    # Of the numbers with either sign, the largest as unsigned and as signed integers.
+    found = [values.max(initial=0), values.view(f"<i{values.itemsize}").max(initial=0)]
+    return max((int(number) << 1 & (2 << sign) - 1) | int(number) >> sign for number in found)
 
 
 def _exponents(values: Values, kind: Kind) -> Contexts:

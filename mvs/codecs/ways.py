@@ -40,11 +40,17 @@ class Way(Protocol):
     def unsort(self, ordered: Values, contexts: Contexts, counts: Counts, values: Values) -> None:
         """Undo `sort`: fill `values`."""
 
-    def pack(self, symbols: Bytes, bits: int, packed: Bytes) -> None:
-        """Fill `packed` with symbols of 1, 2 or 4 bits."""
+    def turn(self, numbers: Values, top: int, values: Values) -> None:
+        """Fill `values` with `top` minus the numbers, whose sign is rotated to the lowest bit."""
 
-    def unpack(self, packed: Bytes, bits: int, symbols: Bytes) -> None:
-        """Undo `pack`: fill `symbols`."""
+    def unturn(self, values: Values, top: int) -> None:
+        """Undo `turn` in place."""
+
+    def pack(self, values: Values, shift: int, bits: int, capped: bool, packed: Bytes) -> None:
+        """Fill `packed` with 1, 2, 4 or 8 bits of each of `values >> shift`."""
+
+    def lay(self, packed: Bytes, bits: int, shift: int, values: Values) -> None:
+        """Set the bits of `values` that are set in what was packed, shifted up."""
 
 
 class _Ways:
@@ -78,11 +84,6 @@ _ways = _Ways()
 def note(elements: int) -> None:
     """Note that so many elements are about to be encoded or decoded."""
     _ways.note(elements)
-
-
-def way() -> Way:
-    """Return the way for symbols."""
-    return _ways.compiled or arrange
 
 
 def way_for(values: Values) -> Way:

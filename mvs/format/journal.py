@@ -74,6 +74,14 @@ class Event:
             return None
 
 
+def was_whole(line: bytes) -> bool:
+    """Tell whether a line that holds no event this release knows was damaged later, and not cut off when written."""
+    check, _, payload = line.partition(b" ")
+    if check == _checksum(payload):
+        return False
+    return line.endswith(b"}") or Event.decode(line[:-1] + b"}") is not None
+
+
 def needle(version: str) -> bytes:
     """Return bytes that every line about `version` holds."""
     return f'"version":"{version}"'.encode()

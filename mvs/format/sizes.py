@@ -18,7 +18,7 @@ def parse_size(text: str) -> int:
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([A-Za-z]*)", text.strip())
     if not found or found[2].upper() not in _UNITS:
         raise ValueError(f"'{text}' is no size, such as 500MB or 1.5GiB")
-    return int(float(found[1]) * _UNITS[found[2].upper()])
+    return _product(found[1], _UNITS[found[2].upper()])
 
 
 _SPANS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -35,4 +35,11 @@ def parse_duration(text: str) -> int:
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([a-z]+)", text.strip())
     if not found or found[2] not in _SPANS:
         raise ValueError(f"'{text}' is no span of time, such as 7d, 12h or now")
-    return int(float(found[1]) * _SPANS[found[2]] * 1_000_000_000)
+    return _product(found[1], _SPANS[found[2]] * 1_000_000_000)
+
+
+def _product(number: str, unit: int) -> int:
+    try:
+        return int(float(number) * unit)
+    except OverflowError:
+        raise ValueError(f"'{number}' is too large") from None

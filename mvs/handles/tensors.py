@@ -40,24 +40,6 @@ _ML_DTYPES = {
     "F8_E4M3FNUZ": ("float8_e4m3fnuz", "u1"),
     "F8_E5M2FNUZ": ("float8_e5m2fnuz", "u1"),
 }
-# What PyTorch calls them.
-_TORCH = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U64": "uint64",
-    "U32": "uint32",
-    "U16": "uint16",
-    "U8": "uint8",
-    "BOOL": "bool",
-    "C64": "complex64",
-    "C128": "complex128",
-    **{word: name for word, (name, _) in _ML_DTYPES.items()},
-}
 
 
 class TensorInfo(NamedTuple):
@@ -118,14 +100,18 @@ def loaded(store: Store, files: tuple[FileEntry, ...]) -> dict[str, Any]:
     Raises:
         ImportError: PyTorch is not installed.
     """
+    import numpy as np  # noqa: PLC0415 - as in `_array`
     import torch  # noqa: PLC0415 - an extra of the user's
 
+    # PyTorch calls types what numpy and ml_dtypes do.
+    names = {word: np.dtype(code).name for word, code in _NUMPY.items()}
+    names.update((word, name) for word, (name, _) in _ML_DTYPES.items())
     state = {}
     for entry in files:
         for tensor in store.tensors.places(entry.blob, entry.size):
             data = store.tensors.read(entry.blob, tensor)
             # Older releases of PyTorch have no unsigned or 8-bit floating types.
-            dtype = getattr(torch, _TORCH.get(tensor.dtype, ""), None)
+            dtype = getattr(torch, names.get(tensor.dtype, ""), None)
             made = torch.frombuffer(data, dtype=dtype or torch.uint8)
             whole = tensor.shape or made.numel() == 1
             state[tensor.name] = made.reshape(tensor.shape) if dtype is not None and whole else made

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mvs import ops
 from mvs.errors import InvalidInput
+from mvs.format.ids import MAX_TIME
 from mvs.format.names import Spec, Tag
 from mvs.format.refs import Ref
 from mvs.format.sizes import parse_duration
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from mvs.ops.dedup import Plan as DedupPlan
     from mvs.ops.dedup import Result as DedupResult
+    from mvs.ops.fsck import Level, Report
     from mvs.ops.gc import Plan as GcPlan
     from mvs.ops.gc import Result as GcResult
     from mvs.ops.usage import Total
@@ -102,11 +104,27 @@ class Upkeep(ABC):
     def du(self, *specs: SpecLike) -> "Total":
         """Return what versions take on disk, all without `specs`; a bare name stands for all its versions.
 
+        A version that is damaged is left out, with a notice.
+
         Raises:
             NotFound: a spec stands for nothing.
-            Corrupt: a version cannot be read.
         """
-        return ops.usage.usage(self._store, self._chosen(specs), self._chosen(()))
+        return ops.usage.usage(self._store, self._chosen(specs), self._chosen(()), self._progress.notice)
+
+    def fsck(self, *specs: SpecLike, level: "Level" = "quick", share: float = 0.02) -> "Report":
+        """Check versions and what they stand on, without `specs` the whole store, and change nothing.
+
+        "quick" reads refs, manifests, the sizes of objects and what packs say of themselves; "full" also
+        hashes or decodes every byte; "sample" does that for a `share` of the bytes, another one each time.
+        It runs beside everything else; what is moved or deleted meanwhile is no finding.
+
+        Raises:
+            NotFound: a spec stands for nothing.
+            CorruptRef: what a spec stands for cannot be told; without specs that is a finding.
+        """
+        return ops.fsck.fsck(
+            self._store, list(map(self._spec, specs)), level=level, share=share, progress=self._progress
+        )
 
     def plan_gc(self, *, expire: str = EXPIRE) -> "GcPlan":
         """Return what `gc` would remove, and remove nothing.
@@ -136,7 +154,8 @@ class Upkeep(ABC):
         except ValueError as error:
             raise InvalidInput(str(error), hint="mvs gc --expire 7d") from None
         now = self._now()
-        return now, max(0, now - window)
+        # Without a window nothing deleted is kept, also what a clock that was wrong put into the future.
+        return now, max(0, now - window) if window else MAX_TIME
 
     def _chosen(self, specs: Iterable[SpecLike]) -> list[Ref]:
         """Return the refs of some versions, of all without `specs`; a bare name stands for all its versions."""

@@ -6,9 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from blake3 import blake3
-
-from mvs.errors import Corrupt, CorruptObject, FileNotInVersion, VersionNotFound
+from mvs.errors import Corrupt, FileNotInVersion, VersionNotFound
 from mvs.format.manifest import FileEntry, Manifest
 from mvs.format.names import Tag
 from mvs.format.refs import Ref
@@ -199,15 +197,11 @@ class Version:
             CorruptObject: what was yielded is not what was saved.
         """
         entry = self._entry(path)
-        hasher = blake3()
         try:
-            for block in self._store.objects.blocks(entry.blob):
-                hasher.update(block)
+            for block in self._store.objects.verified(entry.blob):
                 yield bytes(block)
         except Corrupt as error:
             raise self._explained(error, path) from error
-        if hasher.digest() != entry.blob.raw:
-            raise self._explained(CorruptObject(f"object {entry.blob} holds other bytes"), path)
 
     def tensors(self) -> list[TensorInfo]:
         """Return the tensors in its files: safetensors, GGUF, PyTorch, npz and npy.

@@ -7,9 +7,9 @@ versions does not wait for the code that saves them.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mvs.ops import checkout, context, dedup, delete, diff, gc, history, query, save, usage, walk
+    from mvs.ops import checkout, context, dedup, delete, diff, fsck, gc, history, query, save, usage, walk
 
-__all__ = ["checkout", "context", "dedup", "delete", "diff", "gc", "history", "query", "save", "usage", "walk"]
+__all__ = ["checkout", "context", "dedup", "delete", "diff", "fsck", "gc", "history", "query", "save", "usage", "walk"]
 
 
 def __getattr__(name: str) -> Any:

@@ -72,6 +72,8 @@ def restore(store: Store, tag: Tag, *, now: Callable[[], int], by: str) -> Store
             known = next(store.journal.events(tag.name), None)
             raise VersionNotFound(f"tag '{tag}' was never deleted", hint=f"mvs log {tag.name}" if known else "mvs list")
         ref = Ref(tag, event.old, event.created)
+        # What is known of packs may be old: a dedup or a gc has moved things since.
+        store.objects.packs.forget()
         manifest = store.manifest(ref)
         _check_whole(store, manifest)
         at = store.next_time(tag.name, now())

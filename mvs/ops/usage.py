@@ -1,14 +1,16 @@
 """What versions take on disk, and what dedup made of them."""
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mvs.errors import UNREADABLE
 from mvs.format.ids import ObjectId
 from mvs.format.layout import OBJECTS, PACKS
 from mvs.format.manifest import FileEntry
 from mvs.format.names import Tag
-from mvs.format.pack import Record, Span
+from mvs.format.pack import Span
 from mvs.format.refs import Ref
 from mvs.store.store import Store
 
@@ -23,7 +25,8 @@ class Usage:
         tag: the version.
         size: bytes of its files.
         stored: bytes of the store that hold them, not counting what they are differences from.
-        encodings: for each encoding ("loose" for a file of its own), plain bytes and stored bytes.
+        encodings: for each encoding ("loose" for a file of its own, "same" for a part of the loose file of
+            another version), plain bytes and stored bytes.
         bases: the files of other versions that it is stored as differences from.
     """
 
@@ -32,6 +35,10 @@ class Usage:
     stored: int
     encodings: Mapping[str, tuple[int, int]]
     bases: tuple[str, ...]
+
+    def by_size(self) -> list[str]:
+        """Return the encodings, the one that holds most first."""
+        return sorted(self.encodings, key=lambda name: -self.encodings[name][0])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts as JSON holds them."""
@@ -63,18 +70,23 @@ class Total:
         }
 
 
-def usage(store: Store, refs: Iterable[Ref], everything: Iterable[Ref]) -> Total:
+def usage(store: Store, refs: Iterable[Ref], everything: Iterable[Ref], damaged: Callable[[str], None]) -> Total:
     """Return what some versions take; `everything` are all versions, which bases are named by.
 
-    Raises:
-        Corrupt: a version cannot be read.
+    A version that is damaged is told to `damaged` and left out.
     """
     names: dict[ObjectId, str] = {}
     for ref in sorted(everything, key=lambda ref: ref.created):
-        for entry in store.manifest(ref).tree.files:
-            names.setdefault(entry.blob, f"{ref.tag}/{entry.path}")
-    versions = tuple(of_version(store, ref, names) for ref in refs)
-    return Total(versions, sum(version.size for version in versions), store.disk_usage(OBJECTS, PACKS))
+        with contextlib.suppress(*UNREADABLE):
+            for entry in store.manifest(ref).tree.files:
+                names.setdefault(entry.blob, f"{ref.tag}/{entry.path}")
+    versions = []
+    for ref in refs:
+        try:
+            versions.append(of_version(store, ref, names))
+        except UNREADABLE as error:
+            damaged(f"version '{ref.tag}' is damaged: {error.message}")
+    return Total(tuple(versions), sum(version.size for version in versions), store.disk_usage(OBJECTS, PACKS))
 
 
 def of_version(store: Store, ref: Ref, names: Mapping[ObjectId, str]) -> Usage:
@@ -93,7 +105,7 @@ def of_version(store: Store, ref: Ref, names: Mapping[ObjectId, str]) -> Usage:
     return Usage(ref.tag, sum(entry.size for entry in files), stored, encodings, tuple(bases))
 
 
-def _held(store: Store, entry: FileEntry, seen: set[ObjectId]) -> Iterable[tuple[str, int, int, tuple[ObjectId, ...]]]:
+def _held(store: Store, entry: FileEntry, seen: set[ObjectId]) -> Iterator[tuple[str, int, int, tuple[ObjectId, ...]]]:
     """Yield, for what holds a blob: its encoding, its plain bytes, its stored bytes, and what it leans on."""
     if store.objects.is_loose(entry.blob):
         yield LOOSE, entry.size, entry.size, ()
@@ -104,8 +116,5 @@ def _held(store: Store, entry: FileEntry, seen: set[ObjectId]) -> Iterable[tuple
             yield "same", piece.length, 0, (piece.id,)
         elif piece.record.id not in seen:
             seen.add(piece.record.id)
-            yield piece.record.encoding, piece.record.size, piece.record.length, _leant_on(piece.record)
-
-
-def _leant_on(record: Record) -> tuple[ObjectId, ...]:
-    return tuple(ref.id for ref in record.refs)
+            record = piece.record
+            yield record.encoding, record.size, record.length, tuple(ref.id for ref in record.refs)

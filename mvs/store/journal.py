@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 
 from mvs.backends.directory import Directory
-from mvs.errors import UnsupportedFormat
-from mvs.format.journal import MAGIC, Event, needle
+from mvs.errors import Corrupt, UnsupportedFormat
+from mvs.format.journal import MAGIC, Event, needle, was_whole
 from mvs.format.layout import EVENTS, JOURNAL
 
 
@@ -15,11 +15,18 @@ class Journal:
     def __init__(self, disk: Directory) -> None:
         self._disk = disk
 
-    def events(self, name: str) -> Iterator[Event]:
-        """Yield the events of a name, oldest first; damaged lines are passed over."""
-        for line in self._read(name).split(b"\n"):
+    def events(self, name: str, *, strict: bool = False) -> Iterator[Event]:
+        """Yield the events of a name, oldest first; damaged lines are passed over.
+
+        Raises:
+            Corrupt: a line is damaged that was once whole, and `strict`. What was cut off never happened.
+        """
+        for number, line in enumerate(self._read(name).split(b"\n"), 1):
             if event := Event.decode(line):
                 yield event
+            elif strict and was_whole(line):
+                path = self._disk.path(_key(name))
+                raise Corrupt(f"line {number} of '{path}' is damaged", hint="mvs gc --expire now")
 
     def names(self) -> Iterator[str]:
         """Yield every name that anything ever happened to, in no order."""

@@ -131,9 +131,20 @@ class Objects:
             MissingObject: it is not in the store.
             CorruptObject: its bytes have another id.
         """
+        for _ in self.verified(id):
+            pass
+
+    def verified(self, id: ObjectId) -> "Iterator[bytes | memoryview]":
+        """Yield the plain bytes of an object in blocks; after the last one they are verified.
+
+        Raises:
+            MissingObject: it is not in the store.
+            CorruptObject: what was yielded has another id.
+        """
         hasher = blake3()
         for block in self.blocks(id):
             hasher.update(block)
+            yield block
         if hasher.digest() != id.raw:
             raise CorruptObject(f"object {id} does not hold the bytes it is named after")
 
@@ -239,7 +250,7 @@ class Adding:
         """Read an object that cannot be replaced: its source may be removed, so it must be good."""
         hasher = blake3()
         with storage(self._disk.root), open(self._disk.path(object_path(id)), "rb") as file:
-            while block := file.read(1 << 20):
+            while block := file.read(_BLOCK):
                 hasher.update(block)
         if hasher.digest() != id.raw:
             raise CorruptObject(f"object {id} is damaged, and this file system has no links to replace it with")

@@ -44,12 +44,10 @@ class Probes:
         if size < MIN_SIZE:
             return
         try:
-            path = self._disk.path(_probe(self._objects.path(id)))
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "w", encoding="ascii") as file:
-                file.write(str(id))
+            key = _probe(self._objects.path(id))
         except (OSError, MvsError):
-            pass
+            return
+        self._disk.cache(key, str(id).encode("ascii"))
 
 
 def _probe(path: str) -> str:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from mvs.backends.directory import Directory
-from mvs.errors import UNREADABLE, CorruptRef, InvalidTag, UnsupportedFormat
+from mvs.errors import UNREADABLE, CorruptRef, InvalidTag, UnsupportedFormat, command
 from mvs.format.layout import ALIASES, TAGS
 from mvs.format.names import LATEST, Tag, parse_name, parse_version
 from mvs.format.refs import MAX_BYTES, Ref
@@ -76,18 +76,35 @@ class Refs:
             if entry.name.startswith("@") and _is_version(entry.name[1:]):
                 yield entry.name[1:]
 
-    def names(self) -> list[str]:
-        """Return every name that has a version, sorted."""
+    def names(self, *, strict: bool = False) -> list[str]:
+        """Return every name that has a version, sorted.
+
+        Raises:
+            CorruptRef: something else lies there that could be or hold a ref, and `strict`.
+        """
+        return self._names(TAGS, strict=strict)
+
+    def _names(self, folder: str, *, strict: bool) -> list[str]:
         found: list[str] = []
         pending = [""]
         while pending:
             prefix = pending.pop()
             has_version = False
-            for entry in self._disk.entries(f"{TAGS}/{prefix}"):
+            for entry in self._disk.entries(f"{folder}/{prefix}"):
                 if entry.name.startswith("@"):
-                    has_version = has_version or _is_version(entry.name[1:])
-                elif entry.is_dir(follow_symlinks=False) and _is_name(prefix + entry.name):
-                    pending.append(f"{prefix}{entry.name}/")
+                    known = _is_version(entry.name[1:])
+                    has_version = has_version or known
+                    known = known or entry.name[1:] == LATEST
+                elif entry.is_dir(follow_symlinks=False):
+                    known = _is_name(prefix + entry.name)
+                    if known:
+                        pending.append(f"{prefix}{entry.name}/")
+                else:
+                    known = True
+                if strict and (not known or entry.is_symlink()):
+                    raise CorruptRef(
+                        f"'{entry.path}' is no ref, and may hide one", hint=command("ls", "-ld", entry.path)
+                    )
             if has_version:
                 found.append(prefix[:-1])
         return sorted(found)
@@ -109,7 +126,7 @@ class Refs:
         Raises:
             CorruptRef: one is damaged, and `strict`.
         """
-        for name in self.names():
+        for name in self._names(ALIASES, strict=strict):
             for entry in self._disk.entries(f"{ALIASES}/{name}"):
                 with contextlib.nullcontext() if strict else contextlib.suppress(*UNREADABLE):
                     if entry.name.startswith("@") and (ref := self.alias(name, entry.name[1:])):

@@ -3,8 +3,6 @@
 They tell which blobs are alike without reading them. Derived, kept under `cache/sketches/`.
 """
 
-import contextlib
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, BinaryIO
@@ -14,7 +12,6 @@ import msgpack
 from mvs.backends.directory import Directory
 from mvs.codecs import cut
 from mvs.codecs.cut import Source, Tensor
-from mvs.errors import MvsError
 from mvs.format.ids import ObjectId
 from mvs.format.layout import CACHE
 from mvs.store.objects import Objects
@@ -90,7 +87,8 @@ class Sketches:
 
     def _learn(self, id: ObjectId, source: Source, tensors: tuple[Tensor, ...]) -> Sketch:
         sketch = Sketch(tuple(map(tuple, tensors)), tuple(_sample(source, tensor) for tensor in tensors))
-        self._store(id, sketch)
+        # A store that cannot be written to is sketched again next time.
+        self._disk.cache(_key(id), msgpack.packb([_VERSION, sketch.rows, sketch.samples]))
         self._kept[id] = sketch
         return sketch
 
@@ -102,16 +100,6 @@ class Sketches:
             return Sketch(rows, samples)
         except (OSError, ValueError, TypeError, msgpack.UnpackException):
             return None
-
-    def _store(self, id: ObjectId, sketch: Sketch) -> None:
-        # A store that cannot be written to is sketched again next time.
-        with contextlib.suppress(OSError, MvsError):
-            path = self._disk.path(_key(id))
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            temp = f"{path}.{os.urandom(4).hex()}"
-            with open(temp, "xb") as file:
-                file.write(msgpack.packb([_VERSION, sketch.rows, sketch.samples]))
-            os.rename(temp, path)
 
 
 class FileSource:

@@ -6,7 +6,7 @@ A session's lock dies with its process; whatever is staged without a held lock i
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from mvs.backends.directory import NO_LINKS, Directory
@@ -14,7 +14,7 @@ from mvs.backends.failures import storage
 from mvs.backends.locks import exclusive, is_open_for_writing
 from mvs.errors import MvsError, SourceChanged, SourceNotFound, command
 from mvs.format.ids import ObjectId
-from mvs.format.layout import RESCUED, STAGING
+from mvs.format.layout import LOCK, RESCUED, STAGING
 from mvs.parallel import Advance
 from mvs.store.hashing import copy_open, hash_open
 from mvs.store.objects import Objects
@@ -138,16 +138,27 @@ class Session:
 @contextmanager
 def new_session(disk: Directory, objects: Objects, probes: Probes) -> Iterator[Session]:
     """Open a session; when it ends, everything in it is gone."""
-    key = f"{STAGING}/{os.urandom(8).hex()}"
-    disk.ensure(key)
-    path = disk.path(key)
-    with exclusive(f"{path}/lock"):
+    with ExitStack() as stack:
+        key = _locked_folder(disk, stack)
         session = Session(disk, objects, probes, key)
         try:
             yield session
         finally:
             if session.is_mine and not session.stays:
-                shutil.rmtree(path, ignore_errors=True)
+                shutil.rmtree(session.path, ignore_errors=True)
+
+
+def _locked_folder(disk: Directory, stack: ExitStack) -> str:
+    """Make a folder and lock it, until `stack` is closed."""
+    while True:
+        key = f"{STAGING}/{os.urandom(8).hex()}"
+        disk.ensure(key)
+        with ExitStack() as attempt:
+            attempt.enter_context(exclusive(f"{disk.path(key)}/{LOCK}"))
+            # Before it was locked a gc could take it for one of a dead process, and lock it, and move it away.
+            if disk.size(f"{key}/{LOCK}") is not None:
+                stack.push(attempt.pop_all())
+                return key
 
 
 def _must_be_copied(path: str) -> bool:

@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING
 
 from mvs.backends.directory import Directory
 from mvs.backends.failures import storage
-from mvs.errors import (
-    UNREADABLE,
-    CorruptManifest,
-    NotARepository,
-    StoreBusy,
-    UnsupportedFormat,
-)
+from mvs.errors import UNREADABLE, CorruptManifest, NotARepository, StoreBusy, UnsupportedFormat
 from mvs.format.ids import ObjectId
 from mvs.format.layout import CACHE, FORMAT_FILE, LOCK, PACKING, RESCUED, STAGING, check_format, new_format
 from mvs.format.manifest import Manifest
@@ -66,7 +60,7 @@ class Store:
 
     @cached_property
     def views(self) -> "Views":
-        """Folders of links to the files of a version."""
+        """Folders with the files of a version."""
         from mvs.store.views import Views  # noqa: PLC0415 - listing does not need it
 
         return Views(self._disk, self.objects, self._view_bytes)
@@ -157,8 +151,8 @@ class Store:
             return None
 
     def note(self, key: str, data: bytes) -> None:
-        """Leave a note in the cache."""
-        self._disk.put(f"{CACHE}/{key}", data)
+        """Leave a note in the cache, if that can be done."""
+        self._disk.cache(f"{CACHE}/{key}", data)
 
     def make_durable(self, fd: int, path: str) -> None:
         """Make the content of an open file in the store durable, where the store is."""
@@ -173,7 +167,7 @@ class Store:
     @cached_property
     def sketches(self) -> "Sketches":
         """What the blobs of the store look like."""
-        from mvs.store.sketches import Sketches  # noqa: PLC0415 - only dedup needs it
+        from mvs.store.sketches import Sketches  # noqa: PLC0415 - only dedup and tensors need it
 
         return Sketches(self._disk, self.objects)
 
@@ -192,9 +186,13 @@ class Store:
         """
         pack = self.objects.packs.pack(name)
         writer = self.pack_writer(path)
-        for record in sorted((pack.index.records[id] for id in kept), key=lambda record: record.offset):
-            stored = pack.stored(record)
-            writer.add(record.id, record.size, record.encoding, stored, record.refs, depth=record.depth)
+        try:
+            for record in sorted((pack.index.records[id] for id in kept), key=lambda record: record.offset):
+                stored = pack.stored(record)
+                writer.add(record.id, record.size, record.encoding, stored, record.refs, depth=record.depth)
+        except BaseException:
+            writer.discard()
+            raise
         return writer
 
     @cached_property

@@ -1,7 +1,5 @@
 """The tensors of blobs: where they lie, and the ids of their bytes."""
 
-import contextlib
-import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -10,7 +8,7 @@ from blake3 import blake3
 
 from mvs.backends.directory import Directory
 from mvs.codecs.cut import Tensor
-from mvs.errors import CorruptObject, MvsError
+from mvs.errors import CorruptObject
 from mvs.format.ids import ObjectId
 from mvs.format.layout import CACHE
 from mvs.format.pack import CONCAT, Span
@@ -59,7 +57,7 @@ class Tensors:
         ids = self._kept(blob, len(tensors))
         if ids is None:
             ids = list(ordered(lambda tensor: self._id(Span(blob, tensor.offset, tensor.size), 0, advance), tensors))
-            self._keep(blob, ids)
+            self._disk.cache(_key(blob), msgpack.packb([id.raw for id in ids]))
         return [Named(tensor, id) for tensor, id in zip(tensors, ids, strict=True)]
 
     def read(self, blob: ObjectId, tensor: Tensor) -> bytearray:
@@ -113,15 +111,6 @@ class Tensors:
         except (OSError, ValueError, TypeError, msgpack.UnpackException):
             return None
         return ids if len(ids) == count else None
-
-    def _keep(self, blob: ObjectId, ids: list[ObjectId]) -> None:
-        with contextlib.suppress(OSError, MvsError):
-            path = self._disk.path(_key(blob))
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            temp = f"{path}.{os.urandom(4).hex()}"
-            with open(temp, "xb") as file:
-                file.write(msgpack.packb([id.raw for id in ids]))
-            os.rename(temp, path)
 
 
 def _key(id: ObjectId) -> str:

@@ -6,13 +6,13 @@ import shutil
 
 from mvs.backends.directory import Directory
 from mvs.backends.failures import storage
-from mvs.backends.locks import is_held
-from mvs.errors import MvsError
+from mvs.backends.locks import exclusive
+from mvs.errors import MvsError, StorageFull
 from mvs.format.ids import ObjectId
-from mvs.format.layout import LOCK, STAGING, TRASH, object_path, pack_path
+from mvs.format.layout import CACHE, LOCK, STAGING, TRASH, object_path, pack_path
 
-# Nanoseconds. Between making its folder and locking it a session looks as if it were dead.
-_YOUNG = 60 * 10**9
+# Nanoseconds. A view that is being made has no lock; whoever still makes one after a day makes it anew.
+_ABANDONED = 24 * 3600 * 10**9
 
 
 class Trash:
@@ -26,8 +26,10 @@ class Trash:
         self._take(object_path(id))
 
     def take_pack(self, name: ObjectId) -> None:
-        """Take a pack out of the store. Under the lock."""
-        self._take(pack_path(name))
+        """Take a pack out of the store, durably: what it refers to may go next. Under the lock."""
+        key = pack_path(name)
+        self._take(key)
+        self._disk.sync([os.path.dirname(key)])
 
     def sweep_temps(self) -> int:
         """Take out what a writer left that died under the lock, which we hold; return the bytes."""
@@ -43,15 +45,26 @@ class Trash:
         freed = 0
         for entry in list(self._disk.entries(STAGING)):
             with contextlib.suppress(OSError, MvsError):
-                found = entry.stat(follow_symlinks=False)
-                if not entry.is_dir(follow_symlinks=False) or now - found.st_mtime_ns < _YOUNG:
+                if not _is_session(entry):
                     continue
-                if is_held(f"{entry.path}/{LOCK}"):
+                tree = f"{entry.path}/tree"
+                if os.path.isdir(tree) and min(now, _newest(tree)) > since:
                     continue
-                if os.path.isdir(f"{entry.path}/tree") and found.st_mtime_ns > since:
-                    continue
-                freed += _size(entry.path)
-                self._take(f"{STAGING}/{entry.name}")
+                # Held until it has moved: a session that is just being opened finds out then (`new_session`).
+                with exclusive(f"{entry.path}/{LOCK}", patience=0):
+                    size = _size(entry.path)
+                    self._take(f"{STAGING}/{entry.name}")
+                freed += size
+        return freed
+
+    def sweep_views(self, *, now: int) -> int:
+        """Take out views that nobody finished; return the bytes, those of links to objects included."""
+        freed = 0
+        for entry in list(self._disk.entries(f"{CACHE}/views")):
+            with contextlib.suppress(OSError, MvsError):
+                if "." in entry.name and entry.stat(follow_symlinks=False).st_mtime_ns < now - _ABANDONED:
+                    _make_writable(entry.path)
+                    shutil.rmtree(entry.path)
         return freed
 
     def empty(self) -> None:
@@ -65,9 +78,31 @@ class Trash:
                     os.unlink(entry.path)
 
     def _take(self, key: str) -> None:
-        self._disk.ensure(TRASH)
-        with storage(self._disk.root), contextlib.suppress(FileNotFoundError):
-            os.rename(self._disk.path(key), self._disk.path(f"{TRASH}/{os.urandom(8).hex()}"))
+        path = self._disk.path(key)
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                self._disk.ensure(TRASH)
+                with storage(self._disk.root):
+                    os.rename(path, self._disk.path(f"{TRASH}/{os.urandom(8).hex()}"))
+            except StorageFull:
+                # A full disk may have no room for another name; it has room for one less.
+                if os.path.isdir(path):
+                    raise
+                with storage(self._disk.root):
+                    os.unlink(path)
+
+
+def _is_session(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return len(bytes.fromhex(entry.name)) == 8 and entry.is_dir(follow_symlinks=False)
+    except ValueError:
+        return False
+
+
+def _newest(folder: str) -> int:
+    """Return when something in a folder was last written, in nanoseconds."""
+    found = [folder, *(os.path.join(parent, name) for parent, dirs, files in os.walk(folder) for name in dirs + files)]
+    return max(os.lstat(path).st_mtime_ns for path in found)
 
 
 def _make_writable(folder: str) -> None:

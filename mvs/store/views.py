@@ -8,8 +8,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from blake3 import blake3
-
 from mvs.backends.copying import copy_block
 from mvs.backends.directory import NO_LINKS, Directory
 from mvs.backends.failures import storage
@@ -33,8 +31,8 @@ class Views:
     def path(self, id: ObjectId, tree: Tree) -> Path:
         """Return a read-only folder with the files of the version `id`, made when it is not there.
 
-        Files are hard links to the objects. An executable file has rights of its own,
-        so it is a copy; so is every file where the file system has no hard links.
+        Files are hard links to loose objects. What lies in packs is written out; an executable file
+        has rights of its own, so it is a copy, as is every file where the file system has no hard links.
 
         Raises:
             MissingObject: a blob is not in the store.
@@ -133,13 +131,9 @@ class Views:
 
     def _unpack(self, entry: FileEntry, target: str) -> None:
         """Make a file from packs; a link to it shares no bytes with the store."""
-        hasher = blake3()
         with open(target, "xb") as file:
-            for block in self._objects.blocks(entry.blob):
-                hasher.update(block)
+            for block in self._objects.verified(entry.blob):
                 file.write(block)
-        if hasher.digest() != entry.blob.raw:
-            raise CorruptObject(f"object {entry.blob} does not hold the bytes it is named after")
         os.chmod(target, 0o555 if entry.executable else 0o444)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mvs.backends.locks import exclusive, is_held
+from mvs.backends.locks import exclusive, is_free, is_held, still
 from mvs.errors import ReadOnlyStore, StoreBusy
 
 HOLDER = """
@@ -115,3 +115,37 @@ def test_a_lock_that_cannot_be_opened_is_told_as_such(path: str, monkeypatch: py
     monkeypatch.setattr(os, "open", fail)
     with pytest.raises(ReadOnlyStore), exclusive(path):
         pass
+
+
+def test_a_last_look_keeps_others_waiting_and_writes_nothing(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    with exclusive(path):
+        pass
+    before = os.stat(path)
+    with still(path):
+        assert not is_writable_now(path)
+        assert is_free(path)
+    assert is_writable_now(path)
+    with exclusive(path, patience=0):
+        assert not is_free(path)
+        with still(path, patience=0.01):
+            pass
+    assert is_free(path)
+    after = os.stat(path)
+    assert (after.st_size, after.st_ino) == (before.st_size, before.st_ino)
+
+
+def is_writable_now(path: str) -> bool:
+    try:
+        with exclusive(path, patience=0):
+            return True
+    except StoreBusy:
+        return False
+
+
+def test_a_lock_that_was_never_made_is_free_and_stays_unmade(tmp_path: Path) -> None:
+    """A check must be able to look at a store that it may not write to."""
+    path = str(tmp_path / "lock")
+    with still(path):
+        assert is_free(path)
+    assert os.listdir(tmp_path) == []

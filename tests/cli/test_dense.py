@@ -159,6 +159,7 @@ def test_since_last_looks_only_at_what_is_new(cli: Cli, repo: mvs.Repository, tm
         (["--max-memory", "-5MB"], 2, "no size"),
         (["--jobs", "0"], 2, "0"),
         (["--undo"], 2, "--undo needs a SPEC"),
+        (["--undo", "--dry-run", "bert"], 2, "--undo has no --dry-run"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -185,7 +186,7 @@ def test_a_damaged_file_is_told_and_left_alone(cli: Cli, repo: mvs.Repository, f
     data[-1] ^= 1
     path.chmod(0o644)
     path.write_bytes(data)
-    result = cli("dedup", "--json")
+    result = cli("dedup", "--json", code=1)
     assert "'model.safetensors' of 'bert:v1' stays as it is" in result.stderr
     assert result.stderr.strip() in "\n".join(json.loads(result.stdout)["skipped"])
     assert path.exists()
@@ -211,3 +212,68 @@ def test_on_a_terminal_progress_goes_beside_the_facts(terminal: Terminal, repo: 
     assert "now take" not in shown
     assert loose_files(repo) == []
     assert os.listdir(repo.store / "staging") == []
+
+
+@pytest.fixture
+def deleted(repo: mvs.Repository, tmp_path: Path) -> mvs.Version:
+    """A version that was deleted a moment ago; another one stays."""
+    for name, data in (("gone", b"gone" * 1000), ("stays", b"stays" * 1000)):
+        (tmp_path / name).write_bytes(data)
+        repo.save(tmp_path / name, f"{name}:v1")
+    version = repo.get("gone:v1")
+    repo.delete("gone:v1")
+    return version
+
+
+def test_gc_keeps_what_was_deleted_of_late_and_names_the_command_that_does_not(
+    cli: Cli, repo: mvs.Repository, deleted: mvs.Version
+) -> None:
+    """A full disk must never puzzle anyone."""
+    for command in (["gc", "--dry-run"], ["gc"]):
+        result = cli(*command)
+        assert "mvs gc --expire now" in result.stderr
+    assert "0 deleted versions, 0 objects" in cli("gc").stdout
+    cli("restore", "gone:v1")
+    assert repo.get("gone:v1").id == deleted.id
+
+
+def test_gc_shows_the_versions_that_would_go_and_removes_nothing(cli: Cli, deleted: mvs.Version) -> None:
+    result = cli("gc", "--dry-run", "--expire", "now")
+    assert result.stdout.splitlines()[0].split() == ["TAG", "ID", "DELETED"]
+    assert result.stdout.splitlines()[1].split()[:2] == ["gone:v1", deleted.id[:12]]
+    assert "would come back" in result.stderr
+    cli("restore", "gone:v1")
+
+
+def test_gc_tells_programs_what_would_go_and_what_went(cli: Cli, repo: mvs.Repository, deleted: mvs.Version) -> None:
+    planned = json.loads(cli("gc", "-n", "--expire", "now", "--json").stdout)
+    assert list(planned) == ["versions", "objects", "packs", "freed", "held"]
+    at = planned["versions"][0].pop("at")
+    assert isinstance(at, int)
+    assert planned["versions"] == [{"tag": "gone:v1", "id": deleted.id}]
+    assert (planned["objects"], planned["packs"], planned["held"]) == (2, 0, 0)
+    held = json.loads(cli("gc", "--json").stdout)
+    assert held == {"freed": 0, "versions": 0, "objects": 0, "packs": 0, "staging": 0, "held": planned["freed"]}
+    done = json.loads(cli("gc", "--expire", "now", "--json").stdout)
+    assert done == {"freed": planned["freed"], "versions": 1, "objects": 2, "packs": 0, "staging": 0, "held": 0}
+    assert [str(version.tag) for version in repo.list()] == ["stays:v1"]
+    assert "not in the store" in cli("restore", "gone:v1", code=52).stderr
+
+
+@pytest.mark.usefixtures("deleted")
+@pytest.mark.parametrize("expire", ["", "7", "-1d", "soon", "1y", "9" * 400 + "d"])
+def test_a_window_that_is_no_time_is_refused_before_anything_goes(cli: Cli, expire: str) -> None:
+    result = cli("gc", "--expire", expire, code=InvalidInput.exit_code)
+    assert result.stdout == ""
+    assert "hint:  mvs gc --expire 7d" in result.stderr
+    cli("restore", "gone:v1")
+
+
+@pytest.mark.usefixtures("deleted")
+def test_gc_that_meets_damage_says_what_and_what_to_do(cli: Cli, repo: mvs.Repository) -> None:
+    manifest = repo.get("stays:v1").id
+    (repo.store / "objects" / manifest[:2] / manifest[2:]).unlink()
+    result = cli("gc", "--expire", "now", code=52)
+    assert "'stays:v1'" in result.stderr
+    assert "hint:  mvs delete stays:v1" in result.stderr
+    cli("restore", "gone:v1")

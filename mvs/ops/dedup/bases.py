@@ -1,14 +1,15 @@
 """Which earlier blobs a blob is like: by tensor names, shapes and sketches, decided by a sample of the real cost."""
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mvs.codecs import derive
 from mvs.codecs.cut import Tensor
 from mvs.codecs.derive.names import canonical
-from mvs.codecs.numbers import KINDS, encode_delta, encode_planes
+from mvs.codecs.numbers import KINDS, Kind, encode_delta, encode_planes
 from mvs.format.ids import ObjectId
 from mvs.format.pack import Span
 from mvs.store.sketches import Sketch
@@ -112,8 +113,7 @@ def _nearest(dtype: str, ours: bytes, samples: list[bytes]) -> float:
     if not samples or kind is None:
         return 0.0 if ours in samples else 1.0
     theirs = np.frombuffer(b"".join(samples), f"<i{kind.width}").reshape(len(samples), -1).astype(np.int64)
-    distances = np.abs(theirs - np.frombuffer(ours, f"<i{kind.width}"))
-    return float((np.log2(1.0 + 2 * distances).mean(axis=1).min() + 0.5) / (8 * kind.width - 5.4))
+    return float(_share(theirs - np.frombuffer(ours, f"<i{kind.width}"), kind).min())
 
 
 def _pairs(sketch: Sketch, candidate: Candidate, *, skip: Container[int]) -> dict[int, _Pair]:
@@ -159,9 +159,13 @@ def _left(tensor: Tensor, ours: bytes, theirs: list[bytes]) -> float:
     if len(theirs) == 2:
         # Near enough to tell: neighbouring floats are neighbouring integers.
         numbers = [numbers[0], (numbers[1] + numbers[2]) // 2]
-    bits = np.log2(1.0 + 2 * np.abs(numbers[0] - numbers[1])).mean() + 0.5
+    return float(_share(numbers[0] - numbers[1], kind))
+
+
+def _share(differences: NDArray[np.int64], kind: Kind) -> Any:
+    """Return about which share of their cost alone the numbers of each row cost as differences."""
     # Alone an exponent of 8 bits takes about 2.6.
-    return float(bits / (8 * kind.width - 5.4))
+    return (np.log2(1.0 + 2 * np.abs(differences)).mean(axis=-1) + 0.5) / (8 * kind.width - 5.4)
 
 
 def _saving(sketch: Sketch, pairs: Mapping[int, _Pair], wanted: set[int]) -> float:

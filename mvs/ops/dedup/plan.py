@@ -102,7 +102,7 @@ def plan(
     """
     if unknown := keep - KEEP:
         raise InvalidInput(f"cannot keep '{min(unknown)}' loose; there is {', '.join(sorted(KEEP))}")
-    after = int(store.recalled(_LAST) or b"0") if since_last else -1
+    after = _last(store) if since_last else -1
     chosen = [ref for ref in chosen if ref.created > after]
     manifests = _manifests(store)
     blobs = _blobs(manifests)
@@ -146,6 +146,14 @@ def plan(
 def note_done(store: Store, began: int) -> None:
     """Remember that everything saved before a moment was looked at."""
     store.note(_LAST, str(began).encode())
+
+
+def _last(store: Store) -> int:
+    try:
+        return int(store.recalled(_LAST) or b"0")
+    except ValueError:
+        # A note is not durable: after a power cut anything may stand there.
+        return 0
 
 
 def _kept(store: Store, keep: frozenset[str]) -> Iterator[Ref]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
+from mvs.codecs import ways
 from mvs.codecs.blocks import PLANES, Encoded, Trial
 from mvs.errors import UNREADABLE, Corrupt, CorruptObject
 from mvs.format.ids import ObjectId
@@ -88,6 +89,8 @@ def run(
     window = max(1, min(jobs + 2, memory // (_UNIT_BLOCKS * BLOCK)))
     pool = executor or ThreadPoolExecutor(min(jobs, window), thread_name_prefix="mvs")
     with store.packing(), store.session() as session:
+        # What is much is worth loading the compiled loops for at once.
+        ways.note(plan.size // 2)
         packing = _Packing(store, session.path, pool, window, progress)
         progress.start("packing", plan.size)
         try:
@@ -95,6 +98,10 @@ def run(
                 packing.add(item)
             packing.publish()
             return packing.result
+        except KeyboardInterrupt:
+            # What is encoded need not be encoded again.
+            packing.publish()
+            raise
         finally:
             progress.finish()
             packing.close()
@@ -299,7 +306,7 @@ class _Packing:
         self._progress.advance(length)
         self._done += length
         stored = self.result.stored + (self._writer.size if self._writer else 0)
-        self._progress.remark(f"to {stored / max(1, self._done):.0%}")
+        self._progress.remark(f"({stored / max(1, self._done):.0%} of its size)")
 
     def _joined(self, pending: "_Pending", *, alone: bool) -> tuple[Span, ...]:
         """Return a whole as parts of its blob: one where a record joins its pieces, or may."""

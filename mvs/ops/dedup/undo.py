@@ -3,10 +3,7 @@
 import os
 from collections.abc import Iterable
 
-from blake3 import blake3
-
 from mvs.backends.failures import storage
-from mvs.errors import CorruptObject
 from mvs.format.manifest import FileEntry
 from mvs.format.refs import Ref
 from mvs.progress import Progress
@@ -40,14 +37,10 @@ def undo(store: Store, chosen: Iterable[Ref], *, progress: Progress) -> int:
 def _written(store: Store, session: Session, entry: FileEntry, progress: Progress) -> str:
     """Write a blob to a file of the session, verified and durable."""
     path = os.path.join(session.path, os.urandom(8).hex())
-    hasher = blake3()
     with storage(path), open(path, "xb") as file:
-        for block in store.objects.blocks(entry.blob):
+        for block in store.objects.verified(entry.blob):
             file.write(block)
-            hasher.update(block)
             progress.advance(len(block))
         file.flush()
         store.make_durable(file.fileno(), path)
-    if hasher.digest() != entry.blob.raw:
-        raise CorruptObject(f"object {entry.blob} does not hold the bytes it is named after")
     return path

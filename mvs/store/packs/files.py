@@ -100,22 +100,27 @@ class Packs:
 
     def find(self, id: ObjectId) -> tuple[Pack, Record] | None:
         """Return the record of an object and its pack: of several one of the least depth, without refs if there is."""
-        place = self.place(id)
-        return (self.pack(place[0]), place[1]) if place else None
+        found = self._best(id)
+        return found[1:] if found else None
 
     def place(self, id: ObjectId) -> tuple[ObjectId, Record] | None:
         """Return the same record, and the name of its pack."""
-        found: tuple[ObjectId, Record] | None = None
+        found = self._best(id)
+        return (found[0], found[2]) if found else None
+
+    def _best(self, id: ObjectId) -> tuple[ObjectId, Pack, Record] | None:
+        found: tuple[ObjectId, Pack, Record] | None = None
         for name in self._known().places(id):
             try:
-                record = self.pack(name).index.records.get(id)
+                pack = self.pack(name)
+                record = pack.index.records.get(id)
             except FileNotFoundError:
                 continue
             except UNREADABLE as error:
                 self._unreadable[name] = error
                 continue
-            if record and (found is None or _preference(record) < _preference(found[1])):
-                found = name, record
+            if record and (found is None or _preference(record) < _preference(found[2])):
+                found = name, pack, record
         return found
 
     def missing(self, id: ObjectId) -> MvsError:

@@ -121,6 +121,18 @@ class Table(NamedTuple):
         return self.prefixes, self.outside, self.numbers
 
 
+def kept_tables(disk: Directory) -> Iterator[tuple[str, Table | None]]:
+    """Yield the path of every table that is kept, and the table; None for one that is not what was written."""
+    for entry in disk.entries(_FOLDER):
+        if entry.name.endswith(".table"):
+            try:
+                yield entry.path, Table.mapped(entry.path)
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError, TypeError):
+                yield entry.path, None
+
+
 class Lookup:
     """The tables that cover the packs of a store."""
 
@@ -138,12 +150,16 @@ class Lookup:
         missing = [name for name in packs if name not in covered]
         if missing and (table := Table.of(indexes(missing))).packs:
             self._add(table)
-        stale = sum(map(len, (table.packs for table in self._tables.values()))) - len(packs)
+        stale = sum(len(table.packs) for table in self._tables.values()) - len(packs)
         if stale > len(packs):
             # Most of it is of packs that are gone, or there twice: it is made anew from what is left.
             self._replace(list(self._tables), Table.of(indexes(packs)))
         elif len(self._tables) > _MANY:
             self._merge()
+
+    def hold(self, table: Table) -> None:
+        """Search one table more, which no file keeps."""
+        self._tables[f"{len(self._tables)}"] = table
 
     def places(self, id: ObjectId) -> Iterator[ObjectId]:
         """Yield the packs that may have an object: one whose id begins with the same 8 bytes."""

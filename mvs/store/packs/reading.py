@@ -10,7 +10,7 @@ from blake3 import blake3
 
 from mvs.backends.directory import Directory
 from mvs.backends.failures import storage
-from mvs.codecs import blocks
+from mvs.codecs import blocks, ways
 from mvs.errors import CorruptObject, CorruptPack
 from mvs.format.ids import ObjectId
 from mvs.format.layout import object_path
@@ -52,9 +52,10 @@ class Packed:
         found = self._packs.find(id)
         return found[1].size if found else None
 
-    def record(self, id: ObjectId) -> tuple[Pack, Record] | None:
-        """Return the record of an object and its pack."""
-        return self._packs.find(id)
+    def takes(self, pack: Pack, record: Record) -> bool:
+        """Tell whether this is the record that an object is read from."""
+        found = self._packs.find(record.id)
+        return found is not None and found[0] is pack
 
     def pieces(self, span: Span) -> Iterator[Piece | Span]:
         """Yield the runs of records that a run of an object consists of; a `Span` lies in a loose object.
@@ -82,6 +83,8 @@ class Packed:
         Raises:
             Corrupt: they cannot be decoded.
         """
+        # What is much is worth loading the compiled loops for at once.
+        ways.note(size // 2)
         yield from ordered(lambda piece: self._piece(piece, 0, verify=False), self._pieces(Span(id, 0, size), 0))
 
     def run(self, span: Span) -> Iterator[Buffer]:

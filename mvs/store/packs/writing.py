@@ -1,12 +1,13 @@
 """Packs on their way into a store: written in a session, published under the lock."""
 
+import contextlib
 import os
 
 from blake3 import blake3
 
 from mvs.backends.directory import Directory
 from mvs.backends.failures import storage
-from mvs.errors import Corrupt, MissingObject
+from mvs.errors import MissingObject
 from mvs.format.ids import ObjectId
 from mvs.format.layout import FORMAT_FILE, object_path, pack_path, with_packs
 from mvs.format.pack import PACK_LINE, Record, Span, check_of, encode_end
@@ -53,7 +54,9 @@ class PackWriter:
 
     def discard(self) -> None:
         """Remove the file."""
-        self._file.close()
+        with contextlib.suppress(OSError):
+            # It writes what it has not written, perhaps to a disk that is full.
+            self._file.close()
         self._disk.discard(self.path)
 
     def _write(self, data: bytes) -> None:
@@ -100,9 +103,4 @@ class Publisher:
         return size
 
     def _has(self, id: ObjectId) -> bool:
-        if self._objects.is_loose(id):
-            return True
-        try:
-            return self._objects.packs.find(id) is not None
-        except Corrupt:
-            return False
+        return self._objects.is_loose(id) or self._objects.packs.find(id) is not None

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 import mvs
 from mvs.errors import CorruptObject, MissingObject
 from mvs.format.ids import ObjectId
+from mvs.format.layout import pack_path
 from mvs.format.pack import Record, Span
 from mvs.store.packs import reading
-from mvs.store.packs.files import Pack
+from mvs.store.packs.files import Pack, Packs
 from mvs.store.store import Store
 from tests.golden import make_pack
 from tests.store.packs.made import CONTENTS, LOOSE, Made, id_of, joined, publish, put
@@ -354,6 +355,25 @@ def test_a_pack_that_is_gone_is_not_relied_on(repo: mvs.Repository, folder: Path
     assert saved.read_bytes("weights.bin") == (folder / "weights.bin").read_bytes()
     store = Store(repo.store)
     assert all(store.objects.is_loose(ObjectId.from_hex(file.blob)) for file in saved.files)
+
+
+def test_a_pack_may_go_as_soon_as_it_is_open(
+    repo: mvs.Repository, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gc beside it would make a reader fail with a path that says nothing to a user."""
+    blob = ObjectId.from_hex(repo.save(folder, "bert:v1").files[0].blob)
+    repo.dedup()
+    opened = Packs.pack
+
+    def taken_away(packs: Packs, name: ObjectId) -> Pack:
+        pack = opened(packs, name)
+        (repo.store / pack_path(name)).unlink()
+        return pack
+
+    monkeypatch.setattr(Packs, "pack", taken_away)
+    found = Store(repo.store).objects.packs.find(blob)
+    assert found is not None
+    assert found[1].id == blob
 
 
 def _new(path: Path) -> Store:
