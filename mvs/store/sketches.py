@@ -62,7 +62,7 @@ class Sketches:
         """
         sketch = self._kept.get(id)
         if sketch is None:
-            sketch = self._stored(id)
+            sketch = self._stored(id, size)
             if sketch is None:
                 sketch = self._made(id, size)
             self._kept[id] = sketch
@@ -92,10 +92,10 @@ class Sketches:
         self._kept[id] = sketch
         return sketch
 
-    def _stored(self, id: ObjectId) -> Sketch | None:
+    def _stored(self, id: ObjectId, size: int) -> Sketch | None:
         try:
             version, rows, samples = msgpack.unpackb(self._disk.read(_key(id)), use_list=False)
-            if version != _VERSION or len(rows) != len(samples) or any(len(row) != len(Tensor._fields) for row in rows):
+            if version != _VERSION or len(rows) != len(samples) or not _is_sound(rows, samples, size):
                 return None
             return Sketch(rows, samples)
         except (OSError, ValueError, TypeError, msgpack.UnpackException):
@@ -113,6 +113,20 @@ class FileSource:
         """Return `count` bytes from `offset`; fewer only at the end."""
         self._file.seek(offset)
         return self._file.read(count)
+
+
+def _is_sound(rows: Any, samples: Any, size: int) -> bool:
+    """Tell whether rows are tensors that follow one another in a blob, each with the sample that it must have."""
+    at = 0
+    for (name, dtype, shape, offset, length), sample in zip(rows, samples, strict=True):
+        if not (type(name) is type(dtype) is str and type(offset) is type(length) is int and type(shape) is tuple):
+            return False
+        if length <= 0 or offset < at or any(type(extent) is not int for extent in shape):
+            return False
+        if type(sample) is not bytes or len(sample) != (_RUNS * _RUN_BYTES if length >= _SMALLEST else 0):
+            return False
+        at = offset + length
+    return at <= size
 
 
 def _sample(source: Source, tensor: Tensor) -> bytes:

@@ -51,7 +51,12 @@ class Views:
         """Remove views, the one used least recently first, until what was made from packs and `wanted` fit."""
         if not wanted:
             return
-        found = [(entry.stat().st_mtime_ns, entry.path, _made(entry.path)) for entry in self._disk.entries(_VIEWS)]
+        found = []
+        for entry in self._disk.entries(_VIEWS):
+            # One with a suffix is being made, by another process perhaps.
+            if "." not in entry.name:
+                with contextlib.suppress(OSError):
+                    found.append((entry.stat().st_mtime_ns, entry.path, _made(entry.path)))
         total = wanted + sum(made for _, _, made in found)
         for _, path, made in sorted(found):
             if total <= self._most:

@@ -22,6 +22,8 @@ _WORTH = 0.1
 _COMPARED_SHAPES = 4
 # The mean of two bases is tried, block by block, where it looks no dearer than one by this factor.
 _NEARLY = 1.05
+# Of tensors of one shape and other names, so many are compared.
+_MOST_ALIKE = 64
 # Blobs whose real cost is sampled, and what is read of each.
 _SHORTLIST = 3
 _SAMPLED_TENSORS = 3
@@ -112,7 +114,7 @@ def _nearest(dtype: str, ours: bytes, samples: list[bytes]) -> float:
     kind = KINDS.get(dtype)
     if not samples or kind is None:
         return 0.0 if ours in samples else 1.0
-    theirs = np.frombuffer(b"".join(samples), f"<i{kind.width}").reshape(len(samples), -1).astype(np.int64)
+    theirs = np.frombuffer(b"".join(samples), f"<i{kind.width}").reshape(len(samples), -1).astype(np.float64)
     return float(_share(theirs - np.frombuffer(ours, f"<i{kind.width}"), kind).min())
 
 
@@ -130,7 +132,7 @@ def _pairs(sketch: Sketch, candidate: Candidate, *, skip: Container[int]) -> dic
         if same is not None and _rows(theirs.tensors[same]) == _rows(tensor):
             options = [same]
         else:
-            options = theirs.by_shape.get((tensor.dtype, tensor.size), [])
+            options = theirs.by_shape.get((tensor.dtype, tensor.size), [])[:_MOST_ALIKE]
         best = min(
             (
                 _Pair(candidate, other, _left(tensor, sketch.samples[number], [theirs.samples[other]]))
@@ -155,14 +157,14 @@ def _left(tensor: Tensor, ours: bytes, theirs: list[bytes]) -> float:
     kind = KINDS.get(tensor.dtype)
     if kind is None:
         return 0.0 if theirs == [ours] else 1.0
-    numbers = [np.frombuffer(sample, f"<i{kind.width}").astype(np.int64) for sample in (ours, *theirs)]
+    numbers = [np.frombuffer(sample, f"<i{kind.width}").astype(np.float64) for sample in (ours, *theirs)]
     if len(theirs) == 2:
         # Near enough to tell: neighbouring floats are neighbouring integers.
-        numbers = [numbers[0], (numbers[1] + numbers[2]) // 2]
+        numbers = [numbers[0], (numbers[1] + numbers[2]) / 2]
     return float(_share(numbers[0] - numbers[1], kind))
 
 
-def _share(differences: NDArray[np.int64], kind: Kind) -> Any:
+def _share(differences: NDArray[np.float64], kind: Kind) -> Any:
     """Return about which share of their cost alone the numbers of each row cost as differences."""
     # Alone an exponent of 8 bits takes about 2.6.
     return (np.log2(1.0 + 2 * np.abs(differences)).mean(axis=-1) + 0.5) / (8 * kind.width - 5.4)

@@ -1,8 +1,10 @@
 """Plain bytes of objects that lie in packs."""
 
 import io
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import accumulate
 from threading import Lock
 from typing import NamedTuple
 
@@ -46,6 +48,7 @@ class Packed:
         self._kept: OrderedDict[ObjectId, Buffer] = OrderedDict()
         self._kept_bytes = 0
         self._lock = Lock()
+        self._last: tuple[Record, list[int]] | None = None
 
     def size(self, id: ObjectId) -> int | None:
         """Return the size of an object, None when no pack has it."""
@@ -96,7 +99,8 @@ class Packed:
         yield from ordered(lambda piece: self._piece(piece, 0, verify=True), self._pieces(span, 0))
 
     def _pieces(self, span: Span, chain: int) -> Iterator[Piece | Span]:
-        found = self._packs.find(span.id)
+        # What a record refers to is best read from its own file: that leans on nothing, whatever packs may say.
+        found = self._packs.find(span.id) if chain == 0 else None
         if found is None:
             size = self._disk.size(object_path(span.id))
             if size is not None:
@@ -105,7 +109,7 @@ class Packed:
                 for at in range(0, span.length, MAX_RECORD):
                     yield Span(span.id, span.offset + at, min(MAX_RECORD, span.length - at))
                 return
-            found = self._packs.look_again(span.id)
+            found = self._packs.find(span.id) or self._packs.look_again(span.id)
             if found is None:
                 raise self._packs.missing(span.id)
         pack, record = found
@@ -115,12 +119,21 @@ class Packed:
             yield Piece(record, pack, span.offset, span.length)
             return
         start, stop = span.offset, span.offset + span.length
-        at = 0
-        for part in record.refs:
-            first, last = max(start, at), min(stop, at + part.length)
+        ends = self._ends(record)
+        for number in range(bisect_right(ends, start), len(ends)):
+            part, at = record.refs[number], ends[number] - record.refs[number].length
+            first, last = max(start, at), min(stop, ends[number])
+            if first >= stop:
+                break
             if first < last:
                 yield from self._pieces(Span(part.id, part.offset + first - at, last - first), chain + 1)
-            at += part.length
+
+    def _ends(self, record: Record) -> list[int]:
+        """Return where the parts of a record end; kept for the last one, as its neighbours are asked for next."""
+        kept = self._last
+        if kept is None or kept[0] is not record:
+            kept = self._last = (record, list(accumulate(part.length for part in record.refs)))
+        return kept[1]
 
     def _read(self, span: Span, chain: int, *, verify: bool, work: list[int] | None = None) -> Buffer:
         parts = [self._piece(piece, chain, verify=verify, work=work) for piece in self._pieces(span, chain)]

@@ -86,7 +86,12 @@ class Publisher:
                     raise MissingObject(f"object {ref.id} is gone, and a pack was to rely on it", hint="mvs dedup")
         data = self._disk.read(FORMAT_FILE)
         if with_packs(data) != data:
-            self._disk.put(FORMAT_FILE, with_packs(data))
+            path = self._disk.path(FORMAT_FILE)
+            with storage(path):
+                mode = os.stat(path).st_mode & 0o777
+                self._disk.put(FORMAT_FILE, with_packs(data))
+                # Whoever could read the store still can, whatever the umask.
+                os.chmod(path, mode)
         key = pack_path(name)
         self._disk.adopt(writer.path, key)
         self._disk.sync([os.path.dirname(key)])
