@@ -27,6 +27,8 @@ _FEW, _MANY = 100, 1000
 _BOUND = Bound(1.3, "x")
 _TENSORS = 300
 _BLOCKS = 1000
+_TENSOR = 819200
+_SIZE = _TENSORS * _TENSOR
 
 
 def run(place: Place, meter: Meter, family: Family) -> None:
@@ -67,11 +69,11 @@ def _fill(folder: Path, count: int) -> None:
         parts = []
         for _ in range(_BLOCKS):
             id = ObjectId(random.bytes(32))
-            writer.add(id, 1, "raw", b"0")
-            parts.append(Span(id, 0, 1))
-        writer.add(blob, _BLOCKS, "concat", b"", tuple(parts))
+            writer.add(id, _SIZE // _BLOCKS, "zstd", b"0")
+            parts.append(Span(id, 0, _SIZE // _BLOCKS))
+        writer.add(blob, _SIZE, "concat", b"", tuple(parts))
         name = writer.finish()
-        tree = Tree.of([FileEntry("model.safetensors", _BLOCKS, blob, False)], [])
+        tree = Tree.of([FileEntry("model.safetensors", _SIZE, blob, False)], [])
         tagged = Tag(f"other-{number}", "v1")
         manifest = Manifest(
             tag=tagged,
@@ -92,6 +94,8 @@ def _fill(folder: Path, count: int) -> None:
             store.refs.prepare(Ref(tagged, id, number + 1), newest=True).commit()
         _sketch(folder, blob, random)
     shutil.rmtree(scratch)
+    # A store that grew had its lookup tables made with each pack, not all at once.
+    mvs.open(folder)._store.objects.packs.find(blob)
 
 
 def _sketch(folder: Path, blob: ObjectId, random: np.random.Generator) -> None:
@@ -100,7 +104,7 @@ def _sketch(folder: Path, blob: ObjectId, random: np.random.Generator) -> None:
     path = folder / ".mvs" / "cache" / "sketches" / text[:2] / text[2:]
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = [
-        (f"model.layers.{number // 9}.part{number % 9}.weight", "BF16", (640, 640), 819200 * number, 819200)
+        (f"model.layers.{number // 9}.part{number % 9}.weight", "BF16", (640, 640), _TENSOR * number, _TENSOR)
         for number in range(_TENSORS)
     ]
     samples = [random.bytes(128) for _ in tensors]
