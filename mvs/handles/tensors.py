@@ -14,23 +14,6 @@ if TYPE_CHECKING:
 
     from mvs.codecs.cut import Tensor
 
-# Words of safetensors and what numpy calls them.
-_NUMPY = {
-    "F64": "<f8",
-    "F32": "<f4",
-    "F16": "<f2",
-    "I64": "<i8",
-    "I32": "<i4",
-    "I16": "<i2",
-    "I8": "i1",
-    "U64": "<u8",
-    "U32": "<u4",
-    "U16": "<u2",
-    "U8": "u1",
-    "BOOL": "?",
-    "C64": "<c8",
-    "C128": "<c16",
-}
 # Types that numpy has from ml_dtypes alone, and what holds their bits without it.
 _ML_DTYPES = {
     "BF16": ("bfloat16", "<u2"),
@@ -103,8 +86,10 @@ def loaded(store: Store, files: tuple[FileEntry, ...]) -> dict[str, Any]:
     import numpy as np  # noqa: PLC0415 - as in `_array`
     import torch  # noqa: PLC0415 - an extra of the user's
 
+    from mvs.codecs.cut.dtypes import NUMPY  # noqa: PLC0415 - as in `_array`
+
     # PyTorch calls types what numpy and ml_dtypes do.
-    names = {word: np.dtype(code).name for word, code in _NUMPY.items()}
+    names = {word: np.dtype(code).name for word, code in NUMPY.items()}
     names.update((word, name) for word, (name, _) in _ML_DTYPES.items())
     state = {}
     for entry in files:
@@ -121,7 +106,9 @@ def loaded(store: Store, files: tuple[FileEntry, ...]) -> dict[str, Any]:
 def _array(data: bytearray, tensor: "Tensor", progress: Progress) -> "np.ndarray[Any, Any]":
     import numpy as np  # noqa: PLC0415 - 100 ms, only when numbers are wanted
 
-    dtype: Any = _NUMPY.get(tensor.dtype)
+    from mvs.codecs.cut.dtypes import NUMPY  # noqa: PLC0415 - as numpy
+
+    dtype: Any = NUMPY.get(tensor.dtype)
     if tensor.dtype in _ML_DTYPES:
         name, bits = _ML_DTYPES[tensor.dtype]
         try:

@@ -9,6 +9,24 @@ from typing import NamedTuple
 
 from mvs.codecs.cut.source import Opaque
 
+# What numpy calls the types that it has.
+NUMPY: Mapping[str, str] = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "i1",
+    "U64": "<u8",
+    "U32": "<u4",
+    "U16": "<u2",
+    "U8": "u1",
+    "BOOL": "?",
+    "C64": "<c8",
+    "C128": "<c16",
+}
+
 BITS: Mapping[str, int] = {
     "BOOL": 8,
     "U2": 2,

@@ -6,6 +6,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mvs.codecs.cut.dtypes import NUMPY
 from mvs.ops.diff.facts import Difference
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -13,23 +14,8 @@ Floats: TypeAlias = NDArray[np.float64]
 # 512 KiB an array of float64: smaller and the calls cost more than the numbers, larger and they leave the cache.
 _RUN = 1 << 16
 
-# Words of safetensors whose numbers numpy can read as they lie. A complex number is two.
-_PLAIN = {
-    "F64": "<f8",
-    "F32": "<f4",
-    "F16": "<f2",
-    "I64": "<i8",
-    "I32": "<i4",
-    "I16": "<i2",
-    "I8": "i1",
-    "U64": "<u8",
-    "U32": "<u4",
-    "U16": "<u2",
-    "U8": "u1",
-    "BOOL": "u1",
-    "C64": "<f4",
-    "C128": "<f8",
-}
+# Types whose numbers numpy can read as they lie. A complex number is two.
+_PLAIN = {**NUMPY, "BOOL": "u1", "C64": "<f4", "C128": "<f8"}
 # Exponent bits, bias, and the codes that are no number (Micikevicius et al. 2022, "FP8 formats for deep learning";
 # OCP MX 1.0 for E8M0; the FNUZ kinds as LLVM's APFloat has them). E5M2 has the infinities of IEEE 754.
 _EIGHT_BITS = {
