@@ -112,11 +112,13 @@ class Directory:
         return path
 
     def put(self, key: str, data: bytes) -> None:
-        """Write or replace what is under a key, atomically and durably."""
+        """Write or replace what is under a key, atomically and durably; the rights stay, whatever the umask."""
         self.ensure(os.path.dirname(key))
         temp = self.temp(data)
         with storage(self.root):
             try:
+                with contextlib.suppress(FileNotFoundError):
+                    os.chmod(temp, os.stat(self.path(key)).st_mode & 0o777)
                 os.rename(temp, self.path(key))
             except BaseException:
                 self.discard(temp)

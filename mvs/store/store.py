@@ -162,7 +162,7 @@ class Store:
         """Return a way to publish packs, for whoever holds the lock."""
         from mvs.store.packs.writing import Publisher  # noqa: PLC0415 - only dedup needs it
 
-        return Publisher(self._disk, self.objects)
+        return Publisher(self._disk, self.objects, self.trash)
 
     @cached_property
     def sketches(self) -> "Sketches":

@@ -100,7 +100,8 @@ def run(
             return packing.result
         except KeyboardInterrupt:
             # What is encoded need not be encoded again.
-            packing.publish()
+            if packing.is_sound:
+                packing.publish()
             raise
         finally:
             progress.finish()
@@ -127,6 +128,11 @@ class _Packing:
         self._relied: set[ObjectId] = set()
         self._hashed: dict[ObjectId, bool] = {}
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether what was written so far can be published: no interrupt came in the middle of a write."""
+        return self._writer is None or self._writer.is_sound
+
     def add(self, item: Item) -> None:
         """Pack one blob; one that is damaged or gone is left as it is, with a notice."""
         try:
@@ -146,16 +152,18 @@ class _Packing:
             return
         try:
             name = writer.finish() if writer and writer.records else None
+            self._drop_views({item.blob for item in ready})
             with self._store.exclusive():
                 publisher = self._store.publisher()
                 if writer and name:
                     publisher.publish(writer, name)
                     self.result.stored += writer.size
-                self._drop_views({item.blob for item in ready})
                 for item in ready:
                     self.result.freed += publisher.unloose(item.blob)
                     self.result.packed += item.size
                     self.result.blobs += 1
+            # Outside the lock: to unlink a file of gigabytes takes the better part of a second.
+            self._store.trash.empty()
         finally:
             if writer:
                 writer.discard()

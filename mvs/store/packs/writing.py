@@ -12,6 +12,7 @@ from mvs.format.ids import ObjectId
 from mvs.format.layout import FORMAT_FILE, object_path, pack_path, with_packs
 from mvs.format.pack import PACK_LINE, Record, Span, check_of, encode_end
 from mvs.store.objects import Objects
+from mvs.store.trash import Trash
 
 
 class PackWriter:
@@ -23,6 +24,8 @@ class PackWriter:
         self.records: dict[ObjectId, Record] = {}
         self._hasher = blake3()
         self._offset = 0
+        # False while a write is under way: an interrupt there leaves bytes that neither offset nor hash know of.
+        self.is_sound = True
         with storage(path):
             self._file = open(path, "xb", buffering=1 << 20)  # noqa: SIM115 - `finish` and `discard` close it
         self._write(PACK_LINE)
@@ -60,18 +63,21 @@ class PackWriter:
         self._disk.discard(self.path)
 
     def _write(self, data: bytes) -> None:
+        self.is_sound = False
         with storage(self.path):
             self._file.write(data)
         self._hasher.update(data)
         self._offset += len(data)
+        self.is_sound = True
 
 
 class Publisher:
     """Gives packs their names, and takes away the loose files of what they hold. Under the lock of the store."""
 
-    def __init__(self, disk: Directory, objects: Objects) -> None:
+    def __init__(self, disk: Directory, objects: Objects, trash: Trash) -> None:
         self._disk = disk
         self._objects = objects
+        self._trash = trash
 
     def publish(self, writer: PackWriter, name: ObjectId) -> None:
         """Let a finished pack be part of the store.
@@ -86,12 +92,7 @@ class Publisher:
                     raise MissingObject(f"object {ref.id} is gone, and a pack was to rely on it", hint="mvs dedup")
         data = self._disk.read(FORMAT_FILE)
         if with_packs(data) != data:
-            path = self._disk.path(FORMAT_FILE)
-            with storage(path):
-                mode = os.stat(path).st_mode & 0o777
-                self._disk.put(FORMAT_FILE, with_packs(data))
-                # Whoever could read the store still can, whatever the umask.
-                os.chmod(path, mode)
+            self._disk.put(FORMAT_FILE, with_packs(data))
         key = pack_path(name)
         self._disk.adopt(writer.path, key)
         self._disk.sync([os.path.dirname(key)])
@@ -99,12 +100,11 @@ class Publisher:
         self._objects.packs.forget()
 
     def unloose(self, id: ObjectId) -> int:
-        """Remove the loose file of an object that a pack has as well; return the bytes that come back."""
-        key = object_path(id)
-        size = self._disk.size(key)
+        """Take out the loose file of an object that a pack has as well; return the bytes that come back."""
+        size = self._disk.size(object_path(id))
         if size is None or self._objects.packs.find(id) is None:
             return 0
-        self._disk.remove(key)
+        self._trash.take_object(id)
         return size
 
     def _has(self, id: ObjectId) -> bool:

@@ -18,6 +18,7 @@ import mvs
 from mvs.errors import MvsError, SyncFailed
 from mvs.ops.dedup.plan import MAX_DEPTH
 from mvs.store.packs import writing
+from mvs.store.packs.writing import PackWriter
 from tests.ops.dedup import families
 from tests.ops.dedup.families import (
     check_graph,
@@ -125,6 +126,34 @@ def test_an_interrupted_dedup_keeps_the_packs_that_are_finished(tmp_path: Path) 
     with Interrupted(12) as executor, pytest.raises(KeyboardInterrupt):
         repo.dedup(executor=executor)
     assert pack_bytes(repo) > PACK_BYTES
+
+
+def test_an_interrupt_in_the_middle_of_a_write_publishes_nothing_torn(
+    tmp_path: Path, undisturbed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that offset and hash do not know of would make the pack unreadable, and the loose files would go."""
+    repo = saved(tmp_path / "repo")
+    writes = itertools.count(1)
+    whole = PackWriter._write
+
+    def torn(writer: PackWriter, data: bytes) -> None:
+        if next(writes) != 20:
+            whole(writer, data)
+            return
+        update = writer._hasher
+        monkeypatch.setattr(writer, "_hasher", None)
+        try:
+            whole(writer, data)
+        except AttributeError:
+            # As if the interrupt had come between the write and the hash.
+            writer._hasher = update
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr(PackWriter, "_write", torn)
+    with pytest.raises(KeyboardInterrupt):
+        repo.dedup()
+    monkeypatch.undo()
+    finish(repo, undisturbed)
 
 
 def dedup(root: Path) -> None:
