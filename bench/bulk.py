@@ -8,7 +8,7 @@ from time import perf_counter
 import mvs
 from bench.measure import Bound, Meter, Run, section
 from bench.place import Place, command, copy, copy_durably, hash_command, hash_tree, peak, remove, sync_tree
-from mvs.ops import context
+from mvs.ops.saving import context
 
 _COPY = Bound(1.3)
 _LINKS = Bound(50, "ms")

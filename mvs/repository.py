@@ -26,15 +26,15 @@ from mvs.format.names import Tag, parse_target
 from mvs.format.values import labels_of, metadata_of
 from mvs.handles.upkeep import SpecLike, Upkeep
 from mvs.handles.version import Change, Version, moment
-from mvs.progress import Progress, Silent
+from mvs.running.progress import Progress, Silent
 from mvs.store.store import Store
 from mvs.workspace import Workspace
 
 if TYPE_CHECKING:
     from mvs.handles.draft import Draft
     from mvs.ops.diff import Diff
-    from mvs.ops.query import Stored
-    from mvs.ops.save import Request, Take
+    from mvs.ops.find.query import Stored
+    from mvs.ops.saving.save import Request, Take
     from mvs.store.staging import Session
 
 PathLike = str | os.PathLike[str]

@@ -19,8 +19,7 @@ ROOT = Path(mvs.__file__).parent
 FLOORS = {
     "_about": 0,
     "errors": 0,
-    "progress": 0,
-    "parallel": 0.5,
+    "running": 0.5,
     "format": 1,
     "codecs": 1,
     "backends": 1,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mvs.parallel import Advance, cores, each
+from mvs.running.parallel import Advance, cores, each
 
 
 class Counting:

@@ -49,7 +49,7 @@ class Verbs(click.Group):
         name = ALIASES.get(cmd_name, cmd_name)
         if name not in VERBS:
             return None
-        module = importlib.import_module(f"mvs.cli.{VERBS[name]}")
+        module = importlib.import_module(f"mvs.cli.verbs.{VERBS[name]}")
         found: click.Command = getattr(module, f"{name}_" if name in ("list", "path") else name)
         return found
 

@@ -12,9 +12,9 @@ from mvs.handles.version import moment as when
 
 if TYPE_CHECKING:
     from mvs.ops.dedup import Plan, Result
+    from mvs.ops.find.usage import Total, Usage
     from mvs.ops.gc import Plan as GcPlan
     from mvs.ops.gc import Result as GcResult
-    from mvs.ops.usage import Total, Usage
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 

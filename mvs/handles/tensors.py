@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mvs.errors import InvalidInput, TensorNotInVersion
 from mvs.format.manifest import FileEntry
 from mvs.format.names import Tag
-from mvs.progress import Progress
+from mvs.running.progress import Progress
 from mvs.store.store import Store
 
 if TYPE_CHECKING:

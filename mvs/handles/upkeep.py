@@ -14,7 +14,7 @@ from mvs.format.names import Spec, Tag
 from mvs.format.refs import Ref
 from mvs.format.sizes import parse_duration
 from mvs.handles.version import Version
-from mvs.progress import Progress
+from mvs.running.progress import Progress
 from mvs.store.store import Store
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from mvs.ops.dedup import Plan as DedupPlan
     from mvs.ops.dedup import Result as DedupResult
+    from mvs.ops.find.usage import Total
     from mvs.ops.fsck import Level, Report
     from mvs.ops.gc import Plan as GcPlan
     from mvs.ops.gc import Result as GcResult
-    from mvs.ops.usage import Total
 
 SpecLike = str | Tag | Version
 # How long what was deleted can be restored.

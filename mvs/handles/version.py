@@ -12,7 +12,7 @@ from mvs.format.names import Tag
 from mvs.format.refs import Ref
 from mvs.handles import tensors
 from mvs.handles.tensors import TensorInfo
-from mvs.progress import Progress
+from mvs.running.progress import Progress
 from mvs.store.store import Store
 
 if TYPE_CHECKING:

@@ -7,9 +7,23 @@ versions does not wait for the code that saves them.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mvs.ops import checkout, context, dedup, delete, diff, fsck, gc, history, query, save, usage, walk
+    from mvs.ops import checkout, dedup, diff, fsck, gc
+    from mvs.ops.find import query, usage
+    from mvs.ops.refs import delete, history
+    from mvs.ops.saving import context, save, walk
 
 __all__ = ["checkout", "context", "dedup", "delete", "diff", "fsck", "gc", "history", "query", "save", "usage", "walk"]
+
+# The modules that lie in a folder with others.
+_FOLDERS = {
+    "context": "saving",
+    "delete": "refs",
+    "history": "refs",
+    "query": "find",
+    "save": "saving",
+    "usage": "find",
+    "walk": "saving",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -17,4 +31,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'mvs.ops' has no attribute '{name}'")
     import importlib  # noqa: PLC0415 - see above
 
-    return importlib.import_module(f"mvs.ops.{name}")
+    return importlib.import_module(".".join(filter(None, ("mvs.ops", _FOLDERS.get(name), name))))

@@ -31,10 +31,10 @@ from mvs.errors import (
 from mvs.format.ids import ObjectId
 from mvs.format.manifest import FileEntry
 from mvs.format.names import Tag
-from mvs.ops.query import Stored
-from mvs.ops.walk import contains
-from mvs.parallel import Advance, each
-from mvs.progress import Progress
+from mvs.ops.find.query import Stored
+from mvs.ops.saving.walk import contains
+from mvs.running.parallel import Advance, each
+from mvs.running.progress import Progress
 from mvs.store.hashing import copy_open, hash_open
 from mvs.store.store import Store
 

@@ -11,7 +11,7 @@ from blake3 import blake3
 
 from mvs.backends.copying import copy_block
 from mvs.format.ids import ObjectId
-from mvs.parallel import Advance
+from mvs.running.parallel import Advance
 
 # Two of three 2 MiB buffers stay in the processor's cache while BLAKE3 splits one over
 # its threads; 1 MiB wastes its start-up, 4 MiB falls out of the cache. Measured in

@@ -15,7 +15,7 @@ from mvs.backends.locks import exclusive, is_open_for_writing
 from mvs.errors import MvsError, SourceChanged, SourceNotFound, command
 from mvs.format.ids import ObjectId
 from mvs.format.layout import LOCK, RESCUED, STAGING
-from mvs.parallel import Advance
+from mvs.running.parallel import Advance
 from mvs.store.hashing import copy_open, hash_open
 from mvs.store.objects import Objects
 from mvs.store.probes import Probes

@@ -20,13 +20,13 @@ from mvs.store.objects import Adding, Objects
 from mvs.store.refs import Refs
 
 if TYPE_CHECKING:
+    from mvs.store.cache.sketches import Sketches
+    from mvs.store.cache.views import Views
     from mvs.store.packs.writing import PackWriter, Publisher
     from mvs.store.probes import Probes
-    from mvs.store.sketches import Sketches
     from mvs.store.staging import Session
     from mvs.store.tensors import Tensors
     from mvs.store.trash import Trash
-    from mvs.store.views import Views
 
 
 class Store:
@@ -61,7 +61,7 @@ class Store:
     @cached_property
     def views(self) -> "Views":
         """Folders with the files of a version."""
-        from mvs.store.views import Views  # noqa: PLC0415 - listing does not need it
+        from mvs.store.cache.views import Views  # noqa: PLC0415 - listing does not need it
 
         return Views(self._disk, self.objects, self._view_bytes)
 
@@ -167,7 +167,7 @@ class Store:
     @cached_property
     def sketches(self) -> "Sketches":
         """What the blobs of the store look like."""
-        from mvs.store.sketches import Sketches  # noqa: PLC0415 - only dedup and tensors need it
+        from mvs.store.cache.sketches import Sketches  # noqa: PLC0415 - only dedup and tensors need it
 
         return Sketches(self._disk, self.objects)
 

@@ -12,9 +12,9 @@ from mvs.errors import CorruptObject
 from mvs.format.ids import ObjectId
 from mvs.format.layout import CACHE
 from mvs.format.pack import CONCAT, Span
-from mvs.parallel import Advance, ordered
+from mvs.running.parallel import Advance, ordered
+from mvs.store.cache.sketches import Sketches
 from mvs.store.objects import Objects
-from mvs.store.sketches import Sketches
 
 # A run is hashed in steps of so many bytes.
 _STEP = 4 << 20

@@ -8,7 +8,7 @@ import pytest
 from click.testing import Result
 
 import mvs
-from mvs.cli.checks import share
+from mvs.cli.verbs.checks import share
 from tests.ops.dedup.families import loose_path
 
 Cli = Callable[..., Result]

@@ -15,7 +15,7 @@ from mvs.format.manifest import FileEntry, Manifest, Tree
 from mvs.format.names import Spec, Tag
 from mvs.format.refs import Ref
 from mvs.ops import delete, save, walk
-from mvs.progress import Silent
+from mvs.running.progress import Silent
 from mvs.store.store import Store
 
 HERE = Path(__file__).parent / "format-1"

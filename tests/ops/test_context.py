@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 import mvs
-from mvs.ops.context import gather
+from mvs.ops.saving.context import gather
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, name: str, version: object) -> None:

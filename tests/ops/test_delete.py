@@ -9,10 +9,10 @@ import pytest
 import mvs
 from mvs.errors import MissingObject, NameNotFound, NeedsAll, NotFound, TagExists, TagTaken, VersionNotFound
 from mvs.format.names import Spec, Tag
-from mvs.ops.delete import delete, plan
-from mvs.ops.save import Request, save
-from mvs.ops.walk import walk
-from mvs.progress import Silent
+from mvs.ops.refs.delete import delete, plan
+from mvs.ops.saving.save import Request, save
+from mvs.ops.saving.walk import walk
+from mvs.running.progress import Silent
 from mvs.store.store import Store
 
 

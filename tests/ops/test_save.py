@@ -23,7 +23,7 @@ from mvs.errors import (
     SyncFailed,
     TagExists,
 )
-from mvs.parallel import Advance
+from mvs.running.parallel import Advance
 from mvs.store import hashing, staging
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mvs.errors import EmptyFolder, ForbiddenPlace, InvalidPath, SourceChanged, SourceNotFound
-from mvs.ops.walk import check_place, contains, walk
+from mvs.ops.saving.walk import check_place, contains, walk
 
 
 def paths(folder: Path) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from blake3 import blake3
 
 from mvs.format.ids import ObjectId
-from mvs.parallel import Advance
+from mvs.running.parallel import Advance
 from mvs.store.hashing import copy_open, hash_open
 
 MIB = 1 << 20

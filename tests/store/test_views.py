@@ -11,8 +11,8 @@ import pytest
 from mvs.errors import MissingObject
 from mvs.format.ids import ObjectId
 from mvs.format.manifest import FileEntry, Tree
+from mvs.store.cache.views import discard
 from mvs.store.store import Store
-from mvs.store.views import discard
 
 VERSION = ObjectId(b"\x07" * 32)
 FILES = {"weights.bin": b"w" * 1000, "sub/deep/vocab.txt": b"a\nb\n", "empty": b"", "run.sh": b"#!/bin/sh\n"}

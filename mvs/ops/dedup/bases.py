@@ -12,7 +12,7 @@ from mvs.codecs.derive.names import canonical
 from mvs.codecs.numbers import KINDS, Kind, encode_delta, encode_planes
 from mvs.format.ids import ObjectId
 from mvs.format.pack import Span
-from mvs.store.sketches import Sketch
+from mvs.store.cache.sketches import Sketch
 
 Read = Callable[[Span], bytes]
 

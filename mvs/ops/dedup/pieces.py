@@ -12,7 +12,7 @@ from mvs.codecs.cut import Source, Tensor
 from mvs.codecs.numbers import KINDS, Buffer, Kind
 from mvs.format.pack import Span
 from mvs.ops.dedup.bases import Match
-from mvs.store.sketches import Sketch
+from mvs.store.cache.sketches import Sketch
 
 # Not an encoding: the piece is its ref, byte for byte, and needs no record.
 SAME = "same"

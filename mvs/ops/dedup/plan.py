@@ -15,8 +15,8 @@ from mvs.format.names import Tag
 from mvs.format.refs import Ref
 from mvs.ops.dedup.bases import Candidate, Match, likeness, match
 from mvs.ops.dedup.pieces import Piece, Whole, cut_blob, encode_piece, has_guides
-from mvs.progress import Progress
-from mvs.store.sketches import FileSource, Sketch
+from mvs.running.progress import Progress
+from mvs.store.cache.sketches import FileSource, Sketch
 from mvs.store.store import Store
 
 # What may be kept loose.

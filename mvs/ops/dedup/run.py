@@ -21,10 +21,10 @@ from mvs.format.pack import CONCAT, Record, Span
 from mvs.ops.dedup.bases import Match
 from mvs.ops.dedup.pieces import BLOCK, SAME, Piece, Whole, cut_blob, encode_piece
 from mvs.ops.dedup.plan import Item, Plan
-from mvs.parallel import cores
-from mvs.progress import Progress
+from mvs.running.parallel import cores
+from mvs.running.progress import Progress
+from mvs.store.cache.sketches import FileSource
 from mvs.store.packs.writing import PackWriter
-from mvs.store.sketches import FileSource
 from mvs.store.store import Store
 
 # A pack is finished when it is so large, or when what went into it was: an interrupted dedup

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from mvs.backends.failures import storage
 from mvs.format.manifest import FileEntry
 from mvs.format.refs import Ref
-from mvs.progress import Progress
+from mvs.running.progress import Progress
 from mvs.store.staging import Session
 from mvs.store.store import Store
 

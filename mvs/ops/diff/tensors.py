@@ -13,9 +13,9 @@ from mvs.ops.diff import measure
 from mvs.ops.diff.facts import Difference, TensorDiff, TensorStatus
 from mvs.ops.diff.layers import natural
 from mvs.ops.diff.pairs import Found, Pair, pair
-from mvs.ops.query import Stored
-from mvs.parallel import Advance, each
-from mvs.progress import Progress
+from mvs.ops.find.query import Stored
+from mvs.running.parallel import Advance, each
+from mvs.running.progress import Progress
 from mvs.store.store import Store
 
 # 4 MiB: what packs are cut into, so that no block is decoded twice.

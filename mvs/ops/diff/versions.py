@@ -10,8 +10,8 @@ from mvs.format.manifest import FileEntry, Tree
 from mvs.format.names import Tag
 from mvs.ops.diff.facts import FileDiff, TensorDiff, ValueDiff
 from mvs.ops.diff.layers import Layer, by_layer
-from mvs.ops.query import Stored
-from mvs.progress import Progress
+from mvs.ops.find.query import Stored
+from mvs.running.progress import Progress
 from mvs.store.store import Store
 
 

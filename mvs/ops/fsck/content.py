@@ -14,8 +14,8 @@ from mvs.format.layout import object_path, pack_path
 from mvs.format.pack import CONCAT, Record
 from mvs.ops.fsck import report
 from mvs.ops.fsck.suspects import FAILURES, Suspect, reason
-from mvs.parallel import Advance, each
-from mvs.progress import Progress, Silent
+from mvs.running.parallel import Advance, each
+from mvs.running.progress import Progress, Silent
 from mvs.store.hashing import hash_open
 from mvs.store.packs.checking import LeansOnDamage, Unkept, verify
 from mvs.store.packs.files import Pack

@@ -10,7 +10,7 @@ from mvs.format.journal import MAGIC, Event
 from mvs.format.layout import ALIASES, EVENTS, JOURNAL, TAGS
 from mvs.format.names import LATEST, Spec, Tag, parse_name, parse_version
 from mvs.format.refs import Ref
-from mvs.ops import query
+from mvs.ops.find import query
 from mvs.ops.fsck import report
 from mvs.ops.fsck.suspects import FAILURES, Suspect, reason
 from mvs.store.store import Store

@@ -30,7 +30,7 @@ from mvs.ops.fsck.report import Amount, Finding, Report
 from mvs.ops.fsck.rubbish import rubbish
 from mvs.ops.fsck.suspects import FAILURES, Suspect, reason
 from mvs.ops.fsck.tables import check_tables, hidden_in
-from mvs.progress import Progress
+from mvs.running.progress import Progress
 from mvs.store.packs.checking import Unkept
 from mvs.store.packs.reading import Packed
 from mvs.store.store import Store

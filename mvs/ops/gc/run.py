@@ -10,7 +10,7 @@ from mvs.errors import StorageFull, StoreBusy
 from mvs.format.ids import ObjectId
 from mvs.ops.gc.marking import Needed, held, present
 from mvs.ops.gc.plan import Plan, plan
-from mvs.progress import Progress
+from mvs.running.progress import Progress
 from mvs.store.packs.writing import PackWriter
 from mvs.store.store import Store
 

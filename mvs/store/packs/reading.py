@@ -17,7 +17,7 @@ from mvs.errors import CorruptObject, CorruptPack
 from mvs.format.ids import ObjectId
 from mvs.format.layout import object_path
 from mvs.format.pack import CONCAT, MAX_RECORD, Record, Span
-from mvs.parallel import ordered
+from mvs.running.parallel import ordered
 from mvs.store.packs.files import Pack, Packs
 
 Buffer = bytes | memoryview

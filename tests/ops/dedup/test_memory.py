@@ -23,7 +23,7 @@ MOST = 256 * MIB
 PROGRAM = """
 import json, resource, sys
 import mvs
-from mvs.progress import Silent
+from mvs.running.progress import Silent
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

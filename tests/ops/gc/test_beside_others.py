@@ -96,7 +96,7 @@ def test_a_gc_between_a_look_and_the_publication_of_a_save_costs_it_nothing(
     repo: mvs.Repository, monkeypatch: pytest.MonkeyPatch, tag: str
 ) -> None:
     """The store had the content when it was staged; when it is named, it has not."""
-    module = import_module("mvs.ops.save")
+    module = import_module("mvs.ops.saving.save")
     publish = getattr(module, "_publish")  # noqa: B009 - it is private
     ran: list[Any] = []
 

@@ -286,7 +286,7 @@ def test_views_of_what_went_are_gone_also_when_an_earlier_gc_left_them(repo: mvs
     views = repo.store / "cache" / "views"
     left = set(os.listdir(views))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mvs.store.views.Views.drop", lambda *_: None)
+        patch.setattr("mvs.store.cache.views.Views.drop", lambda *_: None)
         repo.gc(expire="now")
     assert set(os.listdir(views)) == left
     repo.gc(expire="now")

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from mvs.progress import Progress
+from mvs.running.progress import Progress
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -12,7 +12,7 @@ from mvs.format.journal import Event
 from mvs.format.manifest import Manifest
 from mvs.format.names import Spec, Tag
 from mvs.format.refs import Ref
-from mvs.ops.query import Stored, chosen
+from mvs.ops.find.query import Stored, chosen
 from mvs.store.store import Store
 
 

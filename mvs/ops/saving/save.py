@@ -18,10 +18,10 @@ from mvs.format.journal import Event
 from mvs.format.manifest import FileEntry, Manifest, Tree
 from mvs.format.names import Tag
 from mvs.format.refs import Ref
-from mvs.ops.query import Stored
-from mvs.ops.walk import Folder, Found, stamp
-from mvs.parallel import Advance, cores, each
-from mvs.progress import Progress
+from mvs.ops.find.query import Stored
+from mvs.ops.saving.walk import Folder, Found, stamp
+from mvs.running.parallel import Advance, cores, each
+from mvs.running.progress import Progress
 from mvs.store.objects import Adding
 from mvs.store.staging import Session, Staged
 from mvs.store.store import Store

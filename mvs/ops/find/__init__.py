@@ -1,0 +1,1 @@
+"""Finding versions, and what they take."""

@@ -1,0 +1,1 @@
+"""Refs: how they move, and how they moved."""

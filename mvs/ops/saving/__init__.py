@@ -1,0 +1,1 @@
+"""Saving: files found and held still, copied and published."""

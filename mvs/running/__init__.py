@@ -1,0 +1,1 @@
+"""Long work: run on threads, and told how far it is."""
