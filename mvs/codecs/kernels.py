@@ -10,12 +10,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mvs.codecs.arrange import CONTEXTS, Bytes, Contexts, Counts, Values
+from mvs.codecs.arrange import CONTEXTS, SAMPLE, Bytes, Contexts, Counts, Ends, Shapes, Values
 
 _Loop = TypeVar("_Loop", bound=Callable[..., object])
 # Not an import statement: numba is an extra, and types are checked with and without it.
 _njit = import_module("numba").njit
 _TILE = 1 << 12
+_FEW = 1 << 7
 
 
 def _compiled(loop: _Loop) -> _Loop:
@@ -135,13 +136,77 @@ def unturn(values: Values, top: int) -> None:
         values[index] = kind(turned >> kind(1)) | kind(turned << sign)
 
 
+# A run is first asked whether any of it exceeds a symbol, in a loop that is vectorised. Where some do, nobody can
+# tell which: so what is done for those is done for all, and counts for those alone.
+@_compiled
+def _beyond(values: Values, limit: int, low: int) -> Values:
+    """Return what elements from `limit` on have beyond it, `low` bits dropped."""
+    kind = values.dtype.type
+    found, much = np.empty(len(values) + 1, values.dtype), 0
+    by, less = kind(low), kind(limit >> low)
+    for start in range(0, len(values), _FEW):
+        part = values[start : start + _FEW]
+        largest = kind(0)
+        for index in range(len(part)):
+            largest = max(largest, part[index])
+        if largest >= limit:
+            for index in range(len(part)):
+                found[much] = kind(part[index] >> by) - less
+                much += part[index] >= limit
+    return found[:much]
+
+
+@_compiled
+def _exceed(values: Values, bits: int, low: int, beyond: Values) -> None:
+    """Add what exceeds a symbol to the elements that are the largest symbol, then shift all up."""
+    kind = values.dtype.type
+    escape, by = kind((1 << bits) - 1), kind(low)
+    places, found = np.empty(len(beyond) + 1, np.uint32), 0
+    for start in range(0, len(values), _FEW):
+        part = values[start : start + _FEW]
+        largest = kind(0)
+        for index in range(len(part)):
+            largest = max(largest, part[index])
+        if largest == escape:
+            for index in range(len(part)):
+                places[found] = start + index
+                found += part[index] == escape
+    for index in range(len(beyond)):
+        values[places[index]] += beyond[index]
+    if low:
+        for index in range(len(values)):
+            values[index] <<= by
+
+
+@_compiled
+def _fitting(values: Values) -> tuple[int, int]:
+    """Return the symbol width and the number of low bits that fit the mean of a group."""
+    step = max(1, len(values) // SAMPLE)
+    total, some = 0.0, 0
+    for index in range(0, len(values), step):
+        total += values[index]
+        some += 1
+    mean = total / max(1, some)
+    if mean < 0.1:
+        return 1, 0
+    if mean < 0.5:
+        return 2, 0
+    if mean < 14.0:
+        return 4, 0
+    low = 0
+    while mean / (1 << low) > 60 and low + 8 < values.itemsize * 8:
+        low += 4
+    return 8, low
+
+
 # Symbols lie unpacked only in a tile, within the fastest cache; every loop over one is vectorised.
 @_compiled
-def pack(values: Values, shift: int, bits: int, capped: bool, packed: Bytes) -> None:
-    """Fill `packed` with 1, 2, 4 or 8 bits of each of `values >> shift`."""
+def _put(values: Values, shift: int, bits: int, capped: bool, packed: Bytes, at: int) -> int:
+    """Put so many bits of each of `values >> shift` at `at`, as `arrange` does; return where they end."""
     kind = values.dtype.type
     by, most = kind(shift), kind((1 << bits) - 1)
     symbols, folded = np.zeros(_TILE, np.uint8), np.zeros(_TILE, np.uint8)
+    stop = at + (len(values) * bits + 7) // 8
     for start in range(0, len(values), _TILE):
         part = values[start : start + _TILE]
         if capped:
@@ -160,37 +225,106 @@ def pack(values: Values, shift: int, bits: int, capped: bool, packed: Bytes) -> 
                 folded[index] = words[index] | words[index] >> shrink
             symbols, folded = folded, symbols
             width *= 2
-        out = packed[start * bits // 8 : (start + _TILE) * bits // 8]
+        out = packed[at + start * bits // 8 : min(stop, at + (start + _TILE) * bits // 8)]
         for index in range(len(out)):
             out[index] = symbols[index]
+    return stop
 
 
 @_compiled
-def lay(packed: Bytes, bits: int, shift: int, values: Values) -> None:
-    """Set the bits of `values` that are set in what was packed, shifted up."""
+def _spread(packed: Bytes, bits: int, symbols: Bytes, spread: Bytes) -> Bytes:
+    """Return the symbols of a tile, each in a byte of its own, in one of the two arrays given."""
+    for index in range(len(packed)):
+        symbols[index] = packed[index]
+    width, size = 8, len(packed)
+    while width > bits:
+        width //= 2
+        words, grow, mask = spread.view(np.uint16), np.uint16(8 - width), np.uint16(0x101 * ((1 << width) - 1))
+        for index in range(size):
+            words[index] = (np.uint16(symbols[index]) | np.uint16(symbols[index]) << grow) & mask
+        size *= 2
+        symbols, spread = spread, symbols
+    return symbols
+
+
+@_compiled
+def _take(packed: Bytes, at: int, bits: int, shift: int, values: Values) -> int:
+    """Set the bits of `values` that are set in what was put at `at`, shifted up; return where that ends."""
     kind = values.dtype.type
     by = kind(shift)
-    symbols, spread = np.zeros(_TILE, np.uint8), np.zeros(_TILE, np.uint8)
+    one, two = np.empty(_TILE, np.uint8), np.empty(_TILE, np.uint8)
+    stop = at + (len(values) * bits + 7) // 8
     for start in range(0, len(values), _TILE):
         part = values[start : start + _TILE]
-        some = packed[start * bits // 8 : (start + _TILE) * bits // 8]
-        for index in range(len(some)):
-            symbols[index] = some[index]
-        width, size = 8, len(some)
-        while width > bits:
-            width //= 2
-            words, grow, mask = spread.view(np.uint16), np.uint16(8 - width), np.uint16(0x101 * ((1 << width) - 1))
-            for index in range(size):
-                words[index] = (np.uint16(symbols[index]) | np.uint16(symbols[index]) << grow) & mask
-            size *= 2
-            symbols, spread = spread, symbols
+        symbols = _spread(packed[at + start * bits // 8 : min(stop, at + (start + _TILE) * bits // 8)], bits, one, two)
         for index in range(len(part)):
             part[index] |= kind(symbols[index]) << by
+    return stop
+
+
+@_compiled
+def pack(values: Values, ends: Ends, low: int, packed: Bytes, shapes: Shapes) -> None:
+    """Fill `packed` with the streams of each group, and `shapes` with what they are."""
+    kind = values.dtype.type
+    begin = at = 0
+    for number in range(len(ends)):
+        group = values[begin : ends[number]]
+        bits, kept = _fitting(group) if low < 0 else (8, low)
+        beyond = _beyond(group, kind(((1 << bits) - 1) << kept), kept)
+        planes, largest = 0, beyond.max() if len(beyond) else kind(0)
+        while largest >> (8 * planes):
+            planes += 1
+        shapes[number, 0], shapes[number, 1], shapes[number, 2], shapes[number, 3] = bits, kept, planes, len(beyond)
+        at = _put(group, kept, bits, True, packed, at)
+        for index in range(planes):
+            at = _put(beyond, 8 * index, 8, False, packed, at)
+        for index in range(kept // 8):
+            at = _put(group, 8 * index, 8, False, packed, at)
+        if kept % 8 >= 4:
+            at = _put(group, kept // 8 * 8, 4, False, packed, at)
+        if kept % 4:
+            at = _put(group, kept - 2, 2, False, packed, at)
+        begin = ends[number]
+
+
+@_compiled
+def escapes(packed: Bytes, bits: int, count: int) -> int:
+    """Return how many of the first `count` symbols of so many bits are the largest one."""
+    found, escape = 0, (1 << bits) - 1
+    one, two = np.empty(_TILE, np.uint8), np.empty(_TILE, np.uint8)
+    for start in range(0, count, _TILE):
+        symbols = _spread(packed[start * bits // 8 : (start + _TILE) * bits // 8], bits, one, two)
+        for index in range(min(_TILE, count - start)):
+            found += symbols[index] == escape
+    return found
+
+
+@_compiled
+def lay(packed: Bytes, ends: Ends, shapes: Shapes, values: Values) -> None:
+    """Undo `pack`: fill `values`."""
+    begin = at = 0
+    values[:] = 0
+    for number in range(len(ends)):
+        group = values[begin : ends[number]]
+        bits, low, planes, escaped = shapes[number, 0], shapes[number, 1], shapes[number, 2], shapes[number, 3]
+        at = _take(packed, at, bits, 0 if planes else low, group)
+        if planes:
+            beyond = np.zeros(escaped, values.dtype)
+            for index in range(planes):
+                at = _take(packed, at, 8, 8 * index, beyond)
+            _exceed(group, bits, low, beyond)
+        for index in range(low // 8):
+            at = _take(packed, at, 8, 8 * index, group)
+        if low % 8 >= 4:
+            at = _take(packed, at, 4, low // 8 * 8, group)
+        if low % 4:
+            at = _take(packed, at, 2, low - 2, group)
+        begin = ends[number]
 
 
 def try_out() -> None:
     """Load or compile everything, so that what fails does so now."""
-    packed, seen = np.zeros(4, np.uint8), np.zeros(4, np.uint8)
+    packed, seen, shapes = np.zeros(40, np.uint8), np.zeros(4, np.uint8), np.zeros((1, 4), np.int64)
     seen.flags.writeable = False
     for width in (2, 4):
         values = np.zeros(3, f"<u{width}")
@@ -205,5 +339,6 @@ def try_out() -> None:
         sort(out, contexts, counts, ordered)
         unsort(ordered, contexts, counts, out)
         add(out, values)
-        pack(out, 0, 8, True, packed)
-        lay(seen, 8, 0, out)
+        pack(out, np.array([3]), -1, packed, shapes)
+        escapes(seen, 8, 3)
+        lay(packed, np.array([3]), shapes, out)

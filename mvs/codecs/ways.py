@@ -9,14 +9,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from mvs.codecs import arrange
-from mvs.codecs.arrange import Bytes, Contexts, Counts, Values
+from mvs.codecs.arrange import Bytes, Contexts, Counts, Ends, Shapes, Values
 
 # So many elements take numpy as much longer as loading the kernels takes.
 _WORTH_LOADING = 1 << 26
 # The kernels are compiled for numbers of these widths; of others there are few.
 _WIDTHS = (2, 4)
 # Larger arrays are not kept.
-_KEPT = 1 << 23
+_KEPT = 1 << 24
 
 
 class Way(Protocol):
@@ -46,11 +46,14 @@ class Way(Protocol):
     def unturn(self, values: Values, top: int) -> None:
         """Undo `turn` in place."""
 
-    def pack(self, values: Values, shift: int, bits: int, capped: bool, packed: Bytes) -> None:
-        """Fill `packed` with 1, 2, 4 or 8 bits of each of `values >> shift`."""
+    def pack(self, values: Values, ends: Ends, low: int, packed: Bytes, shapes: Shapes) -> None:
+        """Fill `packed` with the streams of each group, and `shapes` with what they are."""
 
-    def lay(self, packed: Bytes, bits: int, shift: int, values: Values) -> None:
-        """Set the bits of `values` that are set in what was packed, shifted up."""
+    def escapes(self, packed: Bytes, bits: int, count: int) -> int:
+        """Return how many of the first `count` symbols of so many bits are the largest one."""
+
+    def lay(self, packed: Bytes, ends: Ends, shapes: Shapes, values: Values) -> None:
+        """Undo `pack`: fill `values`."""
 
 
 class _Ways:

@@ -165,7 +165,7 @@ class Lookup:
         """Yield the packs that may have an object: one whose id begins with the same 8 bytes."""
         prefix = np.uint64(int.from_bytes(id.raw[:8], "big"))
         for table in self._tables.values():
-            first, last = np.searchsorted(table.prefixes, prefix), np.searchsorted(table.prefixes, prefix, "right")
+            first, last = table.prefixes.searchsorted(prefix), table.prefixes.searchsorted(prefix, "right")
             for number in table.numbers[first:last].tolist():
                 if number < len(table.packs):
                     yield table.packs[number]
@@ -174,7 +174,7 @@ class Lookup:
         """Tell whether some pack may need an object that it does not hold."""
         prefix = np.uint64(int.from_bytes(id.raw[:8], "big"))
         for table in self._tables.values():
-            place = np.searchsorted(table.outside, prefix)
+            place = table.outside.searchsorted(prefix)
             if place < len(table.outside) and table.outside[place] == prefix:
                 return True
         return False
