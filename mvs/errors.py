@@ -8,7 +8,8 @@
     │   ├── InvalidConfig       14
     │   ├── EmptyFolder         15
     │   ├── ForbiddenPlace      16  the store itself, or files mvs does not own
-    │   └── NeedsAll            17  a bare name where every version would go
+    │   ├── NeedsAll            17  a bare name where every version would go
+    │   └── MissingExtra        18  a library that is not installed
     ├── NotFound                20  (a KeyError) nothing answers to that
     │   ├── NameNotFound        21
     │   ├── VersionNotFound     22
@@ -16,7 +17,8 @@
     │   ├── FileNotInVersion    24
     │   ├── SourceNotFound      25  the path to save is missing or unreadable
     │   ├── AmbiguousSpec       26  several answer; the message lists them
-    │   └── TensorNotInVersion  27
+    │   ├── TensorNotInVersion  27
+    │   └── RemoteNotFound      28
     ├── Conflict                30  something is there already; nothing was changed
     │   ├── TagExists           31
     │   │   └── TagTaken        32  the tag was deleted and stays taken
@@ -29,12 +31,17 @@
     │   ├── MissingObject       52
     │   ├── CorruptManifest     53
     │   ├── CorruptRef          54
-    │   └── CorruptPack         55
-    └── StorageFailed           60  the disk or its rights; try again when mended
-        ├── StorageFull         61
-        ├── ReadOnlyStore       62
-        ├── SyncFailed          63  fsync failed: the bytes may not be on disk
-        └── StoreBusy           64  another process holds the lock for too long
+    │   ├── CorruptPack         55
+    │   └── CorruptRemote       56
+    ├── StorageFailed           60  the disk or its rights; try again when mended
+    │   ├── StorageFull         61
+    │   ├── ReadOnlyStore       62
+    │   ├── SyncFailed          63  fsync failed: the bytes may not be on disk
+    │   └── StoreBusy           64  another process holds the lock for too long
+    └── RemoteFailed            80  the other side cannot be reached, or refuses
+        ├── RemoteDenied        81  it does not know who asks, or does not let him
+        ├── RemoteChanged       82  its history is another one than before
+        └── RemoteUnsafe        83  it cannot be written to by many
 
 The numbers are exit codes of the command line. Codes 2 (usage) and 130 (interrupted) are the shell's custom.
 """
@@ -128,6 +135,13 @@ class NeedsAll(InvalidInput):
     exit_code = 17
 
 
+class MissingExtra(InvalidInput):
+    """A library is not installed that only this needs."""
+
+    kind = "missing-extra"
+    exit_code = 18
+
+
 class NotFound(MvsError, KeyError):
     """Nothing answers to what was asked for."""
 
@@ -182,6 +196,13 @@ class TensorNotInVersion(NotFound):
 
     kind = "tensor-not-in-version"
     exit_code = 27
+
+
+class RemoteNotFound(NotFound):
+    """The repository knows no remote of this name."""
+
+    kind = "remote-not-found"
+    exit_code = 28
 
 
 class Conflict(MvsError):
@@ -275,6 +296,13 @@ class CorruptPack(Corrupt):
     exit_code = 55
 
 
+class CorruptRemote(Corrupt):
+    """What lies at a remote is not of the form the format demands."""
+
+    kind = "corrupt-remote"
+    exit_code = 56
+
+
 class StorageFailed(MvsError):
     """The disk under the store failed or refused."""
 
@@ -308,6 +336,34 @@ class StoreBusy(StorageFailed):
 
     kind = "store-busy"
     exit_code = 64
+
+
+class RemoteFailed(MvsError):
+    """A remote cannot be reached, or something there failed."""
+
+    kind = "remote-failed"
+    exit_code = 80
+
+
+class RemoteDenied(RemoteFailed):
+    """A remote refuses whoever asks."""
+
+    kind = "remote-denied"
+    exit_code = 81
+
+
+class RemoteChanged(RemoteFailed):
+    """What a remote says happened is not what it said before."""
+
+    kind = "remote-changed"
+    exit_code = 82
+
+
+class RemoteUnsafe(RemoteFailed):
+    """A remote does not keep two writers apart."""
+
+    kind = "remote-unsafe"
+    exit_code = 83
 
 
 # What a reader of something stored meets: it is damaged, or of a later release.

@@ -24,7 +24,8 @@ from mvs.format.ids import ObjectId
 from mvs.format.layout import FORMAT_FILE
 from mvs.format.names import Tag, parse_target
 from mvs.format.values import labels_of, metadata_of
-from mvs.handles.upkeep import SpecLike, Upkeep
+from mvs.handles.sharing import Sharing
+from mvs.handles.upkeep import SpecLike
 from mvs.handles.version import Change, Version, moment
 from mvs.running.progress import Progress, Silent
 from mvs.store.store import Store
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 
 
-class Repository(Upkeep):
+class Repository(Sharing):
     """Versions of models in one store. Safe to share between threads and to open in many processes."""
 
     def __init__(self, space: Workspace, *, progress: Progress | None = None) -> None:
@@ -316,6 +317,9 @@ class Repository(Upkeep):
             except (StorageFailed, Corrupt) as error:
                 self._progress.notice(f"'{version.tag}' is saved but not packed: {error.message}")
         return version
+
+    def _reload(self) -> None:
+        self._space = Workspace.read(self._space.control)
 
     def _now(self) -> int:
         return time.time_ns()

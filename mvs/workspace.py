@@ -5,8 +5,8 @@ The only module that reads the environment.
 
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,25 @@ SETTINGS: dict[str, tuple[type, Any, str]] = {
 }
 
 
+# Of a remote: the type of each setting, and what it means.
+REMOTE_SETTINGS: dict[str, tuple[type, str]] = {
+    "url": (str, "where it is"),
+    "default": (bool, "it is meant where none is named"),
+    "single-writer": (bool, "its server does not keep two writers apart, and there is one at a time"),
+    "endpoint": (str, "of the server, where it is not the provider's own"),
+    "region": (str, "of the bucket"),
+    "path-style": (bool, "the bucket is a part of the path, not of the host"),
+}
+_REMOTES = "remotes"
+
+
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """One repository: the folder that controls it (`.mvs`, or the home of mvs) and its settings."""
+    """One repository: the folder that controls it (`.mvs`, or the home of mvs), its settings and its remotes."""
 
     control: Path
     settings: Mapping[str, Any]
+    remotes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, control: Path) -> "Workspace":
@@ -43,7 +56,8 @@ class Workspace:
         Raises:
             InvalidConfig: the file is not TOML, or a setting is unknown or of another type.
         """
-        return cls(control, _read_settings(control / CONFIG))
+        settings, remotes = _read_settings(control / CONFIG)
+        return cls(control, settings, remotes)
 
     @property
     def store(self) -> Path:
@@ -152,7 +166,6 @@ def write_setting(control: Path, key: str, text: str) -> None:
     import tomlkit  # noqa: PLC0415 - 10 ms, only to write
 
     kind = _setting(key)[0]
-    path = control / CONFIG
     value: Any = text
     if kind is bool:
         if text.lower() not in ("true", "false"):
@@ -160,15 +173,40 @@ def write_setting(control: Path, key: str, text: str) -> None:
                 f"'{key}' is true or false, not '{text}'", hint=command("mvs", "config", "set", key, "true")
             )
         value = text.lower() == "true"
+    table, _, leaf = key.partition(".")
+    _rewrite(control, lambda document: document.setdefault(table, tomlkit.table()).update({leaf: value}))
+
+
+def write_remote(control: Path, name: str, settings: Mapping[str, Any] | None) -> None:
+    """Set all that is known of one remote, or with None remove it; a default one is the only one."""
+    import tomlkit  # noqa: PLC0415 - as above
+
+    def change(document: Any) -> None:
+        remotes = document.setdefault(_REMOTES, tomlkit.table(is_super_table=True))
+        if settings is None:
+            remotes.pop(name, None)
+            return
+        if settings.get("default"):
+            for other in remotes.values():
+                other.pop("default", None)
+        remotes[name] = dict(settings)
+
+    _rewrite(control, change)
+
+
+def _rewrite(control: Path, change: Callable[[Any], object]) -> None:
+    """Change the configuration, keeping comments and order."""
+    import tomlkit  # noqa: PLC0415 - 10 ms, only to write
+
+    path = control / CONFIG
     _read_settings(path)
     document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
-    table, _, leaf = key.partition(".")
-    document.setdefault(table, tomlkit.table())[leaf] = value
+    change(document)
     temp = path.with_name(f"{CONFIG}.{os.getpid()}.tmp")
     try:
         data = tomlkit.dumps(document).encode()
     except UnicodeEncodeError:
-        raise InvalidConfig(f"{text!r} is not valid Unicode") from None
+        raise InvalidConfig("a setting is not valid Unicode") from None
     with storage(str(control)):
         try:
             control.mkdir(parents=True, exist_ok=True)
@@ -186,6 +224,11 @@ def setting(workspace: Workspace, key: str) -> Any:
         InvalidConfig: there is no such setting.
     """
     return workspace.settings.get(key, _setting(key)[1])
+
+
+def absolute(path: str) -> str:
+    """Return a path of the user's as one that means the same from everywhere."""
+    return str(_expanded(path, "url"))
 
 
 def actor() -> str:
@@ -241,9 +284,10 @@ def _setting(key: str) -> tuple[type, Any, str]:
     return SETTINGS[key]
 
 
-def _read_settings(path: Path) -> dict[str, Any]:
+def _read_settings(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return settings and remotes."""
     if not path.exists():
-        return {}
+        return {}, {}
     import tomllib  # noqa: PLC0415 - 8 ms, and most repositories have no configuration
 
     try:
@@ -252,6 +296,16 @@ def _read_settings(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise InvalidConfig(f"cannot read '{path}': {error}", hint=command("cat", path)) from error
     found: dict[str, Any] = {}
+    remotes = tables.pop(_REMOTES, {})
+    known = {name: kind for name, (kind, _) in REMOTE_SETTINGS.items()}
+    for name, entries in remotes.items() if isinstance(remotes, dict) else [(_REMOTES, None)]:
+        if not isinstance(entries, dict) or "url" not in entries:
+            raise InvalidConfig(f"the remote '{name}' in '{path}' has no URL", hint=command("cat", path))
+        for key, value in entries.items():
+            if type(value) is not known.get(key):
+                raise InvalidConfig(
+                    f"'{key}' of the remote '{name}' in '{path}' makes no sense", hint=command("cat", path)
+                )
     for table, entries in tables.items():
         for leaf, value in entries.items() if isinstance(entries, dict) else [("", entries)]:
             key = f"{table}.{leaf}" if leaf else table
@@ -260,4 +314,4 @@ def _read_settings(path: Path) -> dict[str, Any]:
                     f"'{key}' in '{path}' is not a {_setting(key)[0].__name__}", hint=command("cat", path)
                 )
             found[key] = value
-    return found
+    return found, remotes

@@ -31,6 +31,9 @@ VERBS = {
     "du": "dense",
     "gc": "dense",
     "fsck": "checks",
+    "push": "remotes",
+    "pull": "remotes",
+    "remote": "remotes",
     "config": "setup",
     "completion": "setup",
 }

@@ -82,6 +82,17 @@ def complete_spec(ctx: click.Context, param: click.Parameter, incomplete: str) -
     return [CompletionItem(word) for word in words if word.startswith(incomplete)]
 
 
+def complete_remote(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    """Return what the shell offers for the name of a remote."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415 - only the shell asks
+
+    try:
+        repo = repository.open_with(ctx.find_root().params.get("directory"), Bar(quiet=True))
+    except MvsError:
+        return []
+    return [CompletionItem(name) for name in repo.remotes if name.startswith(incomplete)]
+
+
 def byte_count(text: str) -> int:
     """Return the bytes that `500MB`, `1.5GiB` or a plain number means."""
     try:

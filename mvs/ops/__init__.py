@@ -7,12 +7,26 @@ versions does not wait for the code that saves them.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mvs.ops import checkout, dedup, diff, fsck, gc
+    from mvs.ops import checkout, dedup, diff, fsck, gc, transfer
     from mvs.ops.find import query, usage
     from mvs.ops.refs import delete, history
     from mvs.ops.saving import context, save, walk
 
-__all__ = ["checkout", "context", "dedup", "delete", "diff", "fsck", "gc", "history", "query", "save", "usage", "walk"]
+__all__ = [
+    "checkout",
+    "context",
+    "dedup",
+    "delete",
+    "diff",
+    "fsck",
+    "gc",
+    "history",
+    "query",
+    "save",
+    "transfer",
+    "usage",
+    "walk",
+]
 
 # The modules that lie in a folder with others.
 _FOLDERS = {

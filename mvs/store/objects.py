@@ -60,6 +60,19 @@ class Objects:
         """Tell whether the object has a file of its own."""
         return self._disk.size(object_path(id)) is not None
 
+    def size(self, id: ObjectId) -> int:
+        """Return the bytes of an object.
+
+        Raises:
+            MissingObject: it is not in the store.
+        """
+        found = self._disk.size(object_path(id))
+        if found is None:
+            found = self._packed_size(id, again=True)
+        if found is None:
+            raise missing(id)
+        return found
+
     def is_file(self, id: ObjectId, path: str) -> bool:
         """Tell whether a file is the very one that holds the object: writing to it would change both."""
         try:

@@ -20,10 +20,13 @@ from mvs.store.objects import Adding, Objects
 from mvs.store.refs import Refs
 
 if TYPE_CHECKING:
+    from mvs.backends.buckets import Address
     from mvs.store.cache.sketches import Sketches
     from mvs.store.cache.views import Views
+    from mvs.store.packs.arriving import Arrival
     from mvs.store.packs.writing import PackWriter, Publisher
     from mvs.store.probes import Probes
+    from mvs.store.remote.remote import Remote
     from mvs.store.staging import Session
     from mvs.store.tensors import Tensors
     from mvs.store.trash import Trash
@@ -132,6 +135,27 @@ class Store:
         from mvs.store.packs.writing import PackWriter  # noqa: PLC0415 - only dedup needs it
 
         return PackWriter(self._disk, path)
+
+    def accept(self, arrivals: "list[Arrival]") -> None:
+        """Let packs from elsewhere be part of the store, each of their records decoded before; under `packing`.
+
+        Raises:
+            Corrupt: one of them is not what it says it is; then none of them comes in.
+        """
+        from mvs.store.packs.arriving import bases_first, check  # noqa: PLC0415 - only transfers need it
+
+        check(self._disk, arrivals)
+        publisher = self.publisher()
+        with self.exclusive():
+            # Whoever is killed here leaves nothing that leans on what has not come.
+            for arrival in bases_first(arrivals):
+                publisher.publish(arrival, arrival.name)
+
+    def remote(self, name: str, address: "Address") -> "Remote":
+        """Return a remote, what this store knows of it included."""
+        from mvs.store.remote.remote import Remote  # noqa: PLC0415 - only transfers need it
+
+        return Remote(name, address, self._disk)
 
     def disk_usage(self, *folders: str) -> int:
         """Return the bytes of all files in some folders of the store."""

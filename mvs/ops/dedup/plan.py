@@ -82,6 +82,15 @@ class _Blob:
     parents: frozenset[ObjectId]
 
 
+def alone(blobs: Mapping[ObjectId, int]) -> Plan:
+    """Return the plan to pack blobs, by id and size, against nothing."""
+    items = tuple(
+        Item(blob, size, Tag("", ""), str(blob), matches={}, bases=(), depth=0, estimate=size)
+        for blob, size in sorted(blobs.items())
+    )
+    return Plan(items, 0, 0, {}, everything=False)
+
+
 def plan(
     store: Store,
     chosen: Iterable[Ref],

@@ -78,8 +78,11 @@ def run(
     jobs: int | None = None,
     memory: int = 1 << 30,
     executor: Executor | None = None,
+    keep_loose: bool = False,
 ) -> Result:
     """Pack what the plan says and return what was done. Whatever interrupts it, finished packs stay.
+
+    With `keep_loose` the files of their own stay as well.
 
     Raises:
         StoreBusy: another process makes packs.
@@ -91,7 +94,7 @@ def run(
     with store.packing(), store.session() as session:
         # What is much is worth loading the compiled loops for at once.
         ways.note(plan.size // 2)
-        packing = _Packing(store, session.path, pool, window, progress)
+        packing = _Packing(store, session.path, pool, window, progress, keep_loose=keep_loose)
         progress.start("packing", plan.size)
         try:
             for item in plan.items:
@@ -113,8 +116,11 @@ def run(
 class _Packing:
     """A dedup under way: one pack is being written, and blobs wait for it to be published."""
 
-    def __init__(self, store: Store, folder: str, executor: Executor, window: int, progress: Progress) -> None:
+    def __init__(
+        self, store: Store, folder: str, executor: Executor, window: int, progress: Progress, *, keep_loose: bool
+    ) -> None:
         self.result = Result()
+        self._keep_loose = keep_loose
         self._store = store
         self._folder = folder
         self._executor = executor
@@ -152,14 +158,16 @@ class _Packing:
             return
         try:
             name = writer.finish() if writer and writer.records else None
-            self._drop_views({item.blob for item in ready})
+            if not self._keep_loose:
+                self._drop_views({item.blob for item in ready})
             with self._store.exclusive():
                 publisher = self._store.publisher()
                 if writer and name:
                     publisher.publish(writer, name)
                     self.result.stored += writer.size
                 for item in ready:
-                    self.result.freed += publisher.unloose(item.blob)
+                    if not self._keep_loose:
+                        self.result.freed += publisher.unloose(item.blob)
                     self.result.packed += item.size
                     self.result.blobs += 1
             # Outside the lock: to unlink a file of gigabytes takes the better part of a second.

@@ -63,6 +63,13 @@ class Pack:
         except UnsupportedFormat as error:
             raise UnsupportedFormat(f"pack '{self._path}' is of a later release: {error.message}") from None
 
+    def end(self) -> bytes:
+        """Return its bytes from the index on, as they are."""
+        with storage(self._path):
+            size = os.fstat(self._fd).st_size
+            offset, length, _ = index_place(os.pread(self._fd, TRAILER_SIZE, max(0, size - TRAILER_SIZE)), size)
+            return os.pread(self._fd, length + TRAILER_SIZE, offset)
+
     def stored(self, record: Record) -> bytes:
         """Return what a record stores, its checksum verified.
 

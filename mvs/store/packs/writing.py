@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from typing import Protocol
 
 from blake3 import blake3
 
@@ -20,7 +21,7 @@ class PackWriter:
 
     def __init__(self, disk: Directory, path: str) -> None:
         self._disk = disk
-        self.path = path
+        self.path: str = path
         self.records: dict[ObjectId, Record] = {}
         self._hasher = blake3()
         self._offset = 0
@@ -71,6 +72,18 @@ class PackWriter:
         self.is_sound = True
 
 
+class Finished(Protocol):
+    """A pack outside the store, whole and durable."""
+
+    @property
+    def path(self) -> str:
+        """Its file."""
+
+    @property
+    def records(self) -> dict[ObjectId, Record]:
+        """What is in it."""
+
+
 class Publisher:
     """Gives packs their names, and takes away the loose files of what they hold. Under the lock of the store."""
 
@@ -79,13 +92,13 @@ class Publisher:
         self._objects = objects
         self._trash = trash
 
-    def publish(self, writer: PackWriter, name: ObjectId) -> None:
+    def publish(self, pack: Finished, name: ObjectId) -> None:
         """Let a finished pack be part of the store.
 
         Raises:
             MissingObject: something that it needs is gone.
         """
-        inside = writer.records
+        inside = pack.records
         for record in inside.values():
             for ref in record.refs:
                 if ref.id not in inside and not self._has(ref.id):
@@ -94,7 +107,7 @@ class Publisher:
         if with_packs(data) != data:
             self._disk.put(FORMAT_FILE, with_packs(data))
         key = pack_path(name)
-        self._disk.adopt(writer.path, key)
+        self._disk.adopt(pack.path, key)
         self._disk.sync([os.path.dirname(key)])
         self._disk.sync_above(key)
         self._objects.packs.forget()

@@ -1,0 +1,9 @@
+"""Buckets: keys and values on somebody else's disk, where a key can be created once.
+
+Knows nothing of what the keys mean.
+"""
+
+from mvs.backends.buckets.bucket import Bucket, Found
+from mvs.backends.buckets.opening import Address, open_bucket
+
+__all__ = ["Address", "Bucket", "Found", "open_bucket"]

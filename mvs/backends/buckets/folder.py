@@ -1,0 +1,95 @@
+"""A folder as a bucket: on a disk, or a mounted share."""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+
+from mvs.backends.buckets.bucket import Advance, Found
+from mvs.backends.directory import Directory
+from mvs.backends.failures import storage
+
+_BLOCK = 4 << 20
+_TEMPS = "uploads"
+
+
+class FolderBucket:
+    """A folder; keys are paths in it."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._disk = Directory(root, durable=True, temps=_TEMPS)
+
+    def read(self, key: str) -> bytes:
+        """Return the value of a key."""
+        return self._disk.read(key)
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        """Return a run of the value of a key; less of it at its end."""
+        with storage(self._disk.root), open(self._disk.path(key), "rb", buffering=0) as file:
+            return os.pread(file.fileno(), length, start)
+
+    def size(self, key: str) -> int | None:
+        """Return the size of the value of a key, None where it has none."""
+        return self._disk.size(key)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Give a key its value, durably, unless it has one; tell whether it had none."""
+        self._make()
+        temp = self._disk.temp(data)
+        try:
+            return self._adopt(temp, key)
+        finally:
+            self._disk.discard(temp)
+
+    def write(self, key: str, data: bytes) -> None:
+        """Give a key a value, whatever it had."""
+        self._disk.put(key, data)
+
+    def upload(self, key: str, path: str, advance: Advance) -> None:
+        """Copy a file to a key."""
+        if self._disk.size(key) == os.path.getsize(path):
+            advance(os.path.getsize(path))
+            return
+        self._make()
+        self._disk.ensure(_TEMPS)
+        temp = self._disk.path(f"{_TEMPS}/{os.urandom(8).hex()}.tmp")
+        try:
+            with (
+                storage(self._disk.root),
+                open(path, "rb", buffering=0) as source,
+                open(temp, "xb", buffering=0) as file,
+            ):
+                while block := source.read(_BLOCK):
+                    view = memoryview(block)
+                    while view:
+                        view = view[file.write(view) :]
+                    advance(len(block))
+                self._disk.sync_file(file.fileno(), temp)
+            self._adopt(temp, key)
+        finally:
+            self._disk.discard(temp)
+
+    def keys(self, prefix: str) -> Iterator[Found]:
+        """Yield the keys that begin with a prefix that ends with `/`, in no order."""
+        for entry in self._disk.entries(prefix.rstrip("/")):
+            key = f"{prefix}{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                yield from self.keys(f"{key}/")
+            elif entry.is_file(follow_symlinks=False):
+                with contextlib.suppress(FileNotFoundError):
+                    yield Found(key, entry.stat(follow_symlinks=False).st_size)
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Remove keys; one that has no value is passed over."""
+        for key in keys:
+            with contextlib.suppress(FileNotFoundError):
+                self._disk.remove(key)
+
+    def _make(self) -> None:
+        with storage(self._root):
+            os.makedirs(self._root, exist_ok=True)
+
+    def _adopt(self, temp: str, key: str) -> bool:
+        new = self._disk.adopt(temp, key)
+        self._disk.sync([os.path.dirname(key)])
+        return new

@@ -1,0 +1,180 @@
+"""Verbs that reach out: push, pull, remote."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from mvs.cli import render
+from mvs.cli.verb import SPECS, Verb, complete_remote, complete_spec, json_option, pass_repository
+from mvs.repository import Repository
+
+_remote_option = click.option(
+    "-r", "--remote", metavar="NAME", shell_complete=complete_remote, help="That remote, not the default one"
+)
+
+
+@click.command(cls=Verb, epilog=SPECS)
+@click.argument("specs", nargs=-1, metavar="[SPEC]...", shell_complete=complete_spec)
+@_remote_option
+@click.option("--all", "everything", is_flag=True, help="Every version")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be sent")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Threads that pack")
+@json_option
+@pass_repository
+def push(
+    repo: Repository,
+    specs: tuple[str, ...],
+    remote: str | None,
+    everything: bool,
+    dry_run: bool,
+    jobs: int | None,
+    as_json: bool,
+) -> None:
+    """Let a remote have versions; a bare NAME stands for all its versions
+
+    Only what it lacks travels, and all versions appear there at once.
+    """
+    _check(specs, everything)
+    plan = repo.plan_push(*specs, remote=remote)
+    if dry_run:
+        facts = {
+            "remote": plan.remote,
+            "versions": [str(ref.tag) for ref in plan.refs],
+            "present": [str(ref.tag) for ref in plan.present],
+            "bytes": plan.size,
+        }
+        _tell(
+            facts, as_json, f"would send {_count(plan.refs)} to '{plan.remote}': {render.size(plan.size)} of new files"
+        )
+        return
+    done = repo.push(plan=plan, jobs=jobs)
+    facts = {
+        "remote": plan.remote,
+        "versions": [str(ref.tag) for ref in done.refs],
+        "present": [str(ref.tag) for ref in done.present],
+        "packs": done.packs,
+        "bytes": done.sent,
+    }
+    _tell(facts, as_json, f"sent {_count(done.refs)} to '{plan.remote}': {render.size(done.sent)} on the wire")
+
+
+@click.command(cls=Verb, epilog=SPECS)
+@click.argument("specs", nargs=-1, metavar="[SPEC]...")
+@_remote_option
+@click.option("--all", "everything", is_flag=True, help="Every version")
+@click.option("--dry-run", is_flag=True, help="Only tell what would come")
+@json_option
+@pass_repository
+def pull(
+    repo: Repository, specs: tuple[str, ...], remote: str | None, everything: bool, dry_run: bool, as_json: bool
+) -> None:
+    """Bring versions of a remote here; a bare NAME stands for all its versions
+
+    Only what is missing here travels, and everything is verified before a version appears.
+    """
+    _check(specs, everything)
+    if dry_run:
+        plan = repo.plan_pull(*specs, remote=remote)
+        facts = {
+            "remote": plan.remote,
+            "versions": [str(manifest.tag) for manifest in plan.manifests],
+            "present": [str(ref.tag) for ref in plan.present],
+            "bytes": plan.bytes,
+        }
+        _tell(facts, as_json, f"would receive {_count(plan.manifests)}: {render.size(plan.bytes)} on the wire")
+        return
+    done = repo.pull(*specs, remote=remote)
+    facts = {
+        "versions": [str(ref.tag) for ref in done.refs],
+        "present": [str(ref.tag) for ref in done.present],
+        "bytes": done.received,
+    }
+    _tell(facts, as_json, f"received {_count(done.refs)}: {render.size(done.received)} on the wire")
+
+
+@click.group(short_help="Name the places that versions are shared through")
+def remote() -> None:
+    """Name the places that versions are shared through"""
+
+
+@remote.command("add", cls=Verb)
+@click.argument("name")
+@click.argument("url")
+@click.option("--default", is_flag=True, help="Meant from now on where no remote is named")
+@click.option("--single-writer", is_flag=True, help="Use a server that does not keep two writers apart")
+@click.option("--endpoint", metavar="URL", help="Of an S3 server that is not Amazon's")
+@click.option("--region", metavar="NAME", help="Of the bucket")
+@click.option("--path-style/--host-style", default=None, help="The bucket is a part of the path, not of the host")
+@pass_repository
+def remote_add(
+    repo: Repository,
+    name: str,
+    url: str,
+    default: bool,
+    single_writer: bool,
+    endpoint: str | None,
+    region: str | None,
+    path_style: bool | None,
+) -> None:
+    """Add the remote at URL: a path, s3://, gs://, az://, or http(s):// to read from
+
+    It is made where there is none. Credentials come from the environment, and are never kept.
+    """
+    repo.add_remote(
+        name,
+        url,
+        default=default,
+        single_writer=single_writer,
+        endpoint=endpoint,
+        region=region,
+        path_style=path_style,
+    )
+
+
+@remote.command("list", cls=Verb)
+@json_option
+@pass_repository
+def remote_list(repo: Repository, as_json: bool) -> None:
+    """List the remotes"""
+    if as_json:
+        render.as_json([{"name": name, **settings} for name, settings in repo.remotes.items()])
+    elif repo.remotes:
+        render.table(("NAME", "URL", ""), [_row(name, settings) for name, settings in repo.remotes.items()])
+
+
+@remote.command("remove", cls=Verb)
+@click.argument("name", shell_complete=complete_remote)
+@pass_repository
+def remote_remove(repo: Repository, name: str) -> None:
+    """Forget a remote; nothing there is changed"""
+    repo.remove_remote(name)
+
+
+@remote.command("set-url", cls=Verb)
+@click.argument("name", shell_complete=complete_remote)
+@click.argument("url")
+@pass_repository
+def remote_set_url(repo: Repository, name: str, url: str) -> None:
+    """Look for a remote elsewhere"""
+    repo.set_remote_url(name, url)
+
+
+def _row(name: str, settings: Mapping[str, Any]) -> tuple[str, str, str]:
+    return name, settings["url"], "default" if settings.get("default") else ""
+
+
+def _check(specs: tuple[str, ...], everything: bool) -> None:
+    if bool(specs) == everything:
+        raise click.UsageError("name versions, or pass --all")
+
+
+def _tell(facts: Mapping[str, Any], as_json: bool, text: str) -> None:
+    if as_json:
+        render.as_json(facts)
+    else:
+        click.echo(text)
+
+
+def _count(versions: Any) -> str:
+    return "1 version" if len(versions) == 1 else f"{len(versions)} versions"

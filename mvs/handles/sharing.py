@@ -1,0 +1,235 @@
+"""What a repository shares with others: remotes, push, pull and fetch.
+
+Part of the Python API: `Repository` is a `Sharing` that also saves and finds.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mvs import ops, workspace
+from mvs.errors import (
+    AliasNotFound,
+    Conflict,
+    InvalidInput,
+    NameNotFound,
+    NotFound,
+    RemoteNotFound,
+    RemoteUnsafe,
+    VersionNotFound,
+    command,
+)
+from mvs.format.names import Spec, parse_version
+from mvs.handles.upkeep import SpecLike, Upkeep
+from mvs.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mvs.ops.transfer import Pulled, PullPlan, Pushed, PushPlan
+    from mvs.store.remote.remote import Remote as Place
+    from mvs.store.remote.state import State
+
+_OPTIONS = ("endpoint", "region")
+
+
+class Sharing(Upkeep):
+    """The verbs of a repository that reach out."""
+
+    _space: Workspace
+
+    @abstractmethod
+    def _reload(self) -> None:
+        """Read the configuration again."""
+
+    @property
+    def remotes(self) -> Mapping[str, Mapping[str, Any]]:
+        """What is known of each remote, by name: its URL and its settings, never credentials."""
+        return self._space.remotes
+
+    def add_remote(
+        self,
+        name: str,
+        url: str,
+        *,
+        default: bool = False,
+        single_writer: bool = False,
+        endpoint: str | None = None,
+        region: str | None = None,
+        path_style: bool | None = None,
+    ) -> None:
+        """Give a remote a name, and make it where there is none; the first one becomes the default.
+
+        `endpoint`, `region` and `path_style` are for object stores. A server that lets two writers create the same
+        key is refused, unless `single_writer` promises that there is one at a time.
+
+        Raises:
+            Conflict: there is a remote of this name.
+            RemoteUnsafe: the server does not keep two writers apart.
+            RemoteFailed: it cannot be reached, or written to.
+        """
+        name = parse_version(name)
+        if name in self.remotes:
+            raise Conflict(f"there is a remote '{name}'", hint=command("mvs", "remote", "set-url", name, url))
+        given = {"url": _absolute(url), "endpoint": endpoint, "region": region, "path-style": path_style}
+        told: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+        if default or not self.remotes:
+            told["default"] = True
+        place = self._place(name, told)
+        if not place.log.exists():
+            if not place.is_safe() and not single_writer:
+                raise RemoteUnsafe(
+                    f"the server of '{url}' lets two writers create the same key; it will do for one at a time",
+                    hint=command("mvs", "remote", "add", name, url, "--single-writer"),
+                )
+            if single_writer:
+                told["single-writer"] = True
+            place.log.begin(single_writer=single_writer)
+        workspace.write_remote(self._space.control, name, told)
+        self._reload()
+
+    def remove_remote(self, name: str) -> None:
+        """Forget a remote; nothing there is changed.
+
+        Raises:
+            RemoteNotFound: there is none of this name.
+        """
+        self._settings(name)
+        workspace.write_remote(self._space.control, name, None)
+        self._reload()
+
+    def set_remote_url(self, name: str, url: str) -> None:
+        """Look for a remote elsewhere from now on.
+
+        Raises:
+            RemoteNotFound: there is none of this name.
+        """
+        workspace.write_remote(self._space.control, name, {**self._settings(name), "url": _absolute(url)})
+        self._reload()
+
+    def plan_push(self, *specs: SpecLike, remote: str | None = None) -> "PushPlan":
+        """Return what `push` would send with the same arguments, and change nothing.
+
+        Raises:
+            NotFound, TagExists, RemoteFailed: as `push`.
+        """
+        place = self._remote(remote)
+        return ops.transfer.plan_push(self._store, place, self._chosen(specs), progress=self._progress)
+
+    def push(
+        self, *specs: SpecLike, remote: str | None = None, jobs: int | None = None, plan: "PushPlan | None" = None
+    ) -> "Pushed":
+        """Let a remote have versions, all without `specs`; a bare name stands for all its versions.
+
+        Only what it lacks travels. What is loose is packed first, and stays loose. All of them appear there
+        at once, or none; an interrupted push goes on where it was. With a `plan`, that is done.
+
+        Raises:
+            NotFound: a spec, or the remote, stands for nothing.
+            TagExists: the remote has a tag with other content.
+            RemoteFailed: it cannot be reached.
+            StoreBusy: another process makes packs.
+        """
+        if plan is None:
+            plan = self.plan_push(*specs, remote=remote)
+        place = self._remote(plan.remote)
+        return ops.transfer.push(
+            self._store, place, plan, now=self._now, by=workspace.actor(), progress=self._progress, jobs=jobs
+        )
+
+    def plan_pull(self, *specs: str, remote: str | None = None) -> "PullPlan":
+        """Return what `pull` would bring with the same arguments, and change nothing.
+
+        Raises:
+            NotFound, TagExists, RemoteFailed: as `pull`.
+        """
+        place = self._remote(remote)
+        state = place.log.state()
+        return ops.transfer.plan_pull(self._store, place, _tags(state, specs, place.name), state)
+
+    def pull(self, *specs: str, remote: str | None = None) -> "Pulled":
+        """Bring versions of a remote here, all without `specs`; a bare name stands for all its versions.
+
+        Every record is decoded and compared with its id before any version appears.
+
+        Raises:
+            NotFound: a spec, or the remote, stands for nothing.
+            TagExists: this store has a tag with other content.
+            Corrupt: what came is not what it says it is; nothing of it is in the store.
+            RemoteFailed: it cannot be reached.
+            StoreBusy: another process makes packs.
+        """
+        place = self._remote(remote)
+        tags = _tags(place.log.state(), specs, place.name)
+        return ops.transfer.pull(self._store, place, tags, now=self._now, by=workspace.actor(), progress=self._progress)
+
+    def _remote(self, name: str | None) -> "Place":
+        if name is None:
+            name = self._default()
+        return self._place(name, self._settings(name))
+
+    def _default(self) -> str:
+        if not self.remotes:
+            raise RemoteNotFound("this repository has no remote", hint="mvs remote add origin URL")
+        for name, settings in self.remotes.items():
+            if settings.get("default"):
+                return name
+        if len(self.remotes) == 1:
+            return next(iter(self.remotes))
+        raise RemoteNotFound(f"which remote? There is {', '.join(self.remotes)}, and none is the default")
+
+    def _settings(self, name: str) -> Mapping[str, Any]:
+        if name not in self.remotes:
+            raise RemoteNotFound(f"no remote '{name}'", hint="mvs remote list")
+        return self.remotes[name]
+
+    def _place(self, name: str, settings: Mapping[str, Any]) -> "Place":
+        from mvs.backends.buckets import Address  # noqa: PLC0415 - only transfers need it
+
+        options = {key: settings[key] for key in _OPTIONS if key in settings}
+        if "path-style" in settings:
+            options["virtual_hosted_style_request"] = not settings["path-style"]
+        return self._store.remote(name, Address(settings["url"], options))
+
+
+def _absolute(url: str) -> str:
+    from mvs.backends.buckets import Address  # noqa: PLC0415 - only transfers need it
+
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise InvalidInput("a URL of a remote holds no user and no password: they belong in the environment")
+    address = Address(url)
+    return workspace.absolute(address.path) if address.is_folder else url.rstrip("/")
+
+
+def _tags(state: "State", specs: Iterable[str], remote: str) -> list[str]:
+    """Return the tags that specs stand for at a remote, all without any."""
+    found: list[str] = []
+    for text in specs:
+        found += _named(state, Spec.parse(text), remote)
+    return list(dict.fromkeys(found)) if specs else list(state.versions)
+
+
+def _named(state: "State", spec: Spec, remote: str) -> list[str]:
+    ours = {tag: known for tag, known in state.versions.items() if tag.partition(":")[0] == spec.name}
+    if not ours:
+        raise NameNotFound(f"no model '{spec.name}' at '{remote}'", hint=command("mvs", "list", "--remote", remote))
+    by_age = sorted(ours, key=lambda tag: (ours[tag].created, tag), reverse=True)
+    found: list[str]
+    if spec.bare:
+        found = by_age
+    elif spec.kind == "latest":
+        found = by_age[spec.back : spec.back + 1]
+    elif spec.kind == "alias":
+        id = state.aliases.get(f"{spec.name}@{spec.value}")
+        found = [tag for tag in by_age if ours[tag].id == id]
+        if not found:
+            raise AliasNotFound(f"no alias '{spec}' at '{remote}'")
+    elif spec.kind == "version":
+        found = [tag for tag in by_age if tag == f"{spec.name}:{spec.value}"]
+    elif spec.kind == "prefix":
+        found = [tag for tag in by_age if tag.partition(":")[2].startswith(spec.value)]
+    else:
+        found = [tag for tag in by_age if str(ours[tag].id).startswith(spec.value)]
+    if not found:
+        raise VersionNotFound(f"no version '{spec}' at '{remote}'", hint=command("mvs", "list", "--remote", remote))
+    if len(found) > 1 and not spec.bare:
+        raise NotFound(f"'{spec}' may be {', '.join(found[:8])} at '{remote}'")
+    return found

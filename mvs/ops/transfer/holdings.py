@@ -1,0 +1,65 @@
+"""Which packs hold what, and what else is needed to decode it."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from mvs.format.ids import ObjectId
+from mvs.format.pack import Index, Record
+
+
+class Held(NamedTuple):
+    """A record, and the name of its pack."""
+
+    pack: ObjectId
+    record: Record
+
+
+class Holdings:
+    """The records of some packs, by id: of several one of the least depth, as readers take them."""
+
+    def __init__(self, indexes: Mapping[ObjectId, Index]) -> None:
+        self._records: dict[ObjectId, Held] = {}
+        for name, index in indexes.items():
+            for record in index.records.values():
+                known = self._records.get(record.id)
+                if known is None or _preference(record) < _preference(known.record):
+                    self._records[record.id] = Held(name, record)
+
+    def find(self, id: ObjectId) -> Held | None:
+        """Return the record of an object, None where there is none."""
+        return self._records.get(id)
+
+
+def closure(
+    wanted: Iterable[ObjectId], find: Callable[[ObjectId], Held | None], stop: Callable[[ObjectId], bool]
+) -> tuple[dict[ObjectId, Held], set[ObjectId]]:
+    """Return the records that objects come from, by id, and the ids of those that have none; what `stop` says is left.
+
+    The bases of deltas and the parts of what was cut are objects too.
+    """
+    found: dict[ObjectId, Held] = {}
+    missing: set[ObjectId] = set()
+    pending = list(wanted)
+    while pending:
+        id = pending.pop()
+        if id in found or id in missing or stop(id):
+            continue
+        held = find(id)
+        if held is None:
+            missing.add(id)
+            continue
+        found[id] = held
+        pending += [ref.id for ref in held.record.refs]
+    return found, missing
+
+
+def by_pack(found: Mapping[ObjectId, Held]) -> dict[ObjectId, list[Record]]:
+    """Return records by their packs, in order of where they lie."""
+    packs: dict[ObjectId, list[Record]] = {}
+    for held in found.values():
+        packs.setdefault(held.pack, []).append(held.record)
+    return {name: sorted(records, key=lambda record: record.offset) for name, records in sorted(packs.items())}
+
+
+def _preference(record: Record) -> tuple[int, bool]:
+    return record.depth, bool(record.refs)

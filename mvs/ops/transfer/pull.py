@@ -1,0 +1,194 @@
+"""Pulling: versions of a remote become versions of this store."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from mvs.errors import CorruptRemote, MissingObject, TagExists, command
+from mvs.format.ids import ObjectId
+from mvs.format.journal import Event
+from mvs.format.manifest import Manifest
+from mvs.format.pack import Record, check_of
+from mvs.format.refs import Ref
+from mvs.format.remote import PackPlace
+from mvs.ops.transfer.holdings import Holdings, by_pack, closure
+from mvs.running.progress import Progress
+from mvs.store.packs.arriving import Arrival, arrived
+from mvs.store.remote.remote import Remote
+from mvs.store.remote.state import State
+from mvs.store.store import Store
+
+# Of a pack so much is read in one piece, and a gap of so little is read along.
+_READ = 16 << 20
+_GAP = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class PullPlan:
+    """Versions that would come, those that are here, and the bytes that would travel."""
+
+    remote: str
+    manifests: tuple[Manifest, ...]
+    present: tuple[Ref, ...]
+    packs: tuple[tuple[PackPlace, tuple[Record, ...], bool], ...]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that would travel."""
+        return sum(
+            place.size if whole else sum(record.length for record in records) for place, records, whole in self.packs
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What came: versions, and bytes over the wire."""
+
+    refs: tuple[Ref, ...]
+    present: tuple[Ref, ...]
+    received: int
+
+
+def plan_pull(store: Store, remote: Remote, tags: Iterable[str], state: State) -> PullPlan:
+    """Return what a pull would bring; nothing is changed anywhere.
+
+    Raises:
+        TagExists: this store has a tag with other content.
+        CorruptRemote: something that a version needs is not there.
+        RemoteFailed: the remote cannot be reached.
+    """
+    present: list[Ref] = []
+    manifests: list[Manifest] = []
+    names: set[ObjectId] = set()
+    for tag in tags:
+        known = state.versions[tag]
+        manifest = Manifest.decode(remote.log.manifest(tag, state))
+        ref = Ref(manifest.tag, known.id, known.created)
+        own = store.refs.read(ref.tag)
+        if own is not None and own.id != ref.id:
+            raise TagExists(
+                f"'{ref.tag}' is another version here than at '{remote.name}'; a tag never changes",
+                hint=command("mvs", "show", ref.tag),
+            )
+        if own is not None:
+            present.append(own)
+            continue
+        manifests.append(manifest)
+        names.update(known.packs)
+    places = {name: state.packs[name] for name in names}
+    there = Holdings(remote.packs.indexes(places.values()))
+    blobs = {entry.blob: entry.size for manifest in manifests for entry in manifest.tree.files}
+
+    def here(id: ObjectId) -> bool:
+        return store.objects.is_loose(id) or store.objects.packs.find(id) is not None
+
+    found, missing = closure(blobs, there.find, here)
+    if missing:
+        raise CorruptRemote(f"object {min(missing)}, which a version needs, is not at '{remote.name}'")
+    packs = []
+    for name, records in by_pack(found).items():
+        index = remote.packs.index(places[name])
+        packs.append((places[name], tuple(records), len(records) == len(index.records)))
+    return PullPlan(remote.name, tuple(manifests), tuple(present), tuple(packs))
+
+
+def pull(
+    store: Store, remote: Remote, tags: Iterable[str], *, now: Callable[[], int], by: str, progress: Progress
+) -> Pulled:
+    """Bring versions here: packs first, each record decoded and compared with its id, refs last.
+
+    Raises:
+        TagExists: this store has a tag with other content.
+        Corrupt: what came is not what it says it is; nothing of it is in the store.
+        RemoteFailed: the remote cannot be reached.
+        StoreBusy: another process makes packs.
+    """
+    # Nobody packs meanwhile: so what comes is of objects that this store lacks, and no circle can come about.
+    with store.packing(), store.session() as session:
+        plan = plan_pull(store, remote, tags, remote.log.state())
+        arrivals: list[Arrival] = []
+        progress.start("receiving", plan.bytes)
+        try:
+            for place, records, whole in plan.packs:
+                arrivals.append(
+                    _whole(store, remote, place, session.path, progress)
+                    if whole
+                    else _some(store, remote, place, records, session.path, progress)
+                )
+        finally:
+            progress.finish()
+        store.accept(arrivals)
+    refs = tuple(_publish(store, manifest, now=now, by=by) for manifest in plan.manifests)
+    return Pulled(refs, plan.present, plan.bytes)
+
+
+def _publish(store: Store, manifest: Manifest, *, now: Callable[[], int], by: str) -> Ref:
+    data = manifest.encode()
+    ref = Ref(manifest.tag, ObjectId.of(data), manifest.created)
+    with store.exclusive():
+        own = store.refs.read(ref.tag)
+        if own is not None:
+            if own.id != ref.id:
+                raise TagExists(f"'{ref.tag}' was saved here meanwhile; a tag never changes")
+            return own
+        store.objects.packs.forget()
+        for entry in manifest.tree.files:
+            if not store.objects.has(entry.blob, entry.size):
+                raise MissingObject(f"the content of '{entry.path}' of '{ref.tag}' is gone again", hint="mvs pull")
+        with store.adding() as adding:
+            adding.put(data)
+            adding.sync()
+            at = store.next_time(ref.tag.name, now())
+            event = Event("save", ref.tag.version, None, ref.id, manifest.tree_id, ref.created, at, by)
+            store.journal.append(ref.tag.name, [event])
+            pending = store.refs.prepare(ref, newest=store.refs.would_be_latest(ref))
+        pending.commit()
+    return ref
+
+
+def _whole(store: Store, remote: Remote, place: PackPlace, folder: str, progress: Progress) -> Arrival:
+    """Receive a pack as it is."""
+    path = os.path.join(folder, str(place.name))
+    with open(path, "xb") as file:
+        for at in range(0, place.size, _READ):
+            try:
+                data = remote.bucket.read_range(place.key, at, min(_READ, place.size - at))
+            except FileNotFoundError:
+                raise CorruptRemote(f"pack {place.name} of '{remote.name}' is gone") from None
+            file.write(data)
+            progress.advance(len(data))
+        file.flush()
+        os.fchmod(file.fileno(), 0o444)
+        store.make_durable(file.fileno(), path)
+    return arrived(path, place.name)
+
+
+def _some(
+    store: Store, remote: Remote, place: PackPlace, records: tuple[Record, ...], folder: str, progress: Progress
+) -> Arrival:
+    """Receive some records of a pack, as a pack of their own."""
+    writer = store.pack_writer(os.path.join(folder, str(place.name)))
+    for run in _runs(records):
+        data = memoryview(remote.packs.stored(place, run))
+        for record in run:
+            start = record.offset - run[0].offset
+            stored = bytes(data[start : start + record.length])
+            if check_of(stored) != record.check:
+                raise CorruptRemote(f"object {record.id} in pack {place.name} of '{remote.name}' is damaged")
+            writer.add(record.id, record.size, record.encoding, stored, record.refs, depth=record.depth)
+            progress.advance(record.length)
+    return Arrival(writer.path, writer.finish(), writer.records)
+
+
+def _runs(records: tuple[Record, ...]) -> Iterator[list[Record]]:
+    """Yield records that are read together."""
+    run: list[Record] = []
+    for record in records:
+        if run:
+            end = max(other.offset + other.length for other in run)
+            if record.offset - end > _GAP or record.offset + record.length - run[0].offset > _READ:
+                yield run
+                run = []
+        run.append(record)
+    if run:
+        yield run

@@ -1,0 +1,214 @@
+"""Pushing: versions of this store become versions of a remote."""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from mvs.errors import MissingObject, TagExists, command
+from mvs.format.ids import ObjectId
+from mvs.format.layout import pack_path
+from mvs.format.pack import Index, Record
+from mvs.format.refs import Ref
+from mvs.format.remote import Entry, PackPlace, Sent, index_key
+from mvs.ops import dedup
+from mvs.ops.transfer.holdings import Held, Holdings, by_pack, closure
+from mvs.running.progress import Progress
+from mvs.store.packs.files import Pack
+from mvs.store.remote.remote import Remote
+from mvs.store.remote.state import State
+from mvs.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class PushPlan:
+    """Versions that would go, those that are there, and the plain bytes of what is not.
+
+    `packing` is what would have to be packed for it.
+    """
+
+    remote: str
+    refs: tuple[Ref, ...]
+    present: tuple[Ref, ...]
+    size: int
+    packing: dedup.Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What went over: versions, packs and bytes on the wire."""
+
+    refs: tuple[Ref, ...]
+    present: tuple[Ref, ...]
+    packs: int
+    sent: int
+
+
+def plan_push(store: Store, remote: Remote, refs: Iterable[Ref], *, progress: Progress) -> PushPlan:
+    """Return what a push would send; nothing is changed anywhere.
+
+    Raises:
+        TagExists: the remote has a tag with other content.
+        RemoteFailed: it cannot be reached.
+        Corrupt: a version cannot be read.
+    """
+    state = remote.log.state()
+    present, new = _sorted(remote, state, refs)
+    there = Holdings(remote.packs.indexes(state.packs.values() if new else ()))
+    sizes = {
+        entry.blob: entry.size
+        for ref in new
+        for entry in store.manifest(ref).tree.files
+        if there.find(entry.blob) is None
+    }
+    packing = dedup.plan(store, new, progress=progress)
+    items = tuple(item for item in packing.items if item.blob in sizes and store.objects.packs.find(item.blob) is None)
+    return PushPlan(remote.name, tuple(new), tuple(present), sum(sizes.values()), replace(packing, items=items))
+
+
+def push(
+    store: Store,
+    remote: Remote,
+    plan: PushPlan,
+    *,
+    now: Callable[[], int],
+    by: str,
+    progress: Progress,
+    jobs: int | None,
+) -> Pushed:
+    """Do what a plan says: pack what is loose, send what the remote lacks, and let it have the versions in one step.
+
+    What is loose stays loose. An interrupted push has changed nothing that anybody sees; the next one goes on.
+
+    Raises:
+        TagExists: the remote has a tag with other content by now.
+        RemoteFailed: it cannot be reached.
+        StoreBusy: another process makes packs.
+    """
+    sender = _Sender(store, remote, progress, jobs)
+    sent = 0
+    packs: set[ObjectId] = set()
+
+    def make(state: State) -> Entry | None:
+        # Again for every entry of others: what they brought need not go, and what they gave up must go again.
+        nonlocal sent
+        _, new = _sorted(remote, state, plan.refs)
+        if not new:
+            return None
+        versions, places, count = sender.send(state, new)
+        sent += count
+        packs.update(place.name for place in places)
+        return Entry(
+            number=state.number + 1,
+            previous=state.last,
+            at=now(),
+            by=by,
+            nonce=os.urandom(8),
+            packs=tuple(places),
+            versions=tuple(versions),
+        )
+
+    if plan.refs:
+        if plan.packing.items:
+            dedup.run(store, plan.packing, progress=progress, jobs=jobs, keep_loose=True)
+        remote.log.commit(make)
+    return Pushed(plan.refs, plan.present, len(packs), sent)
+
+
+class _Sender:
+    """One push under way: it remembers what it has sent."""
+
+    def __init__(self, store: Store, remote: Remote, progress: Progress, jobs: int | None) -> None:
+        self._store = store
+        self._remote = remote
+        self._progress = progress
+        self._jobs = jobs
+        self._sent: dict[ObjectId, PackPlace] = {}
+        self._indexes: dict[ObjectId, Index] = {}
+
+    def send(self, state: State, refs: list[Ref]) -> tuple[list[Sent], list[PackPlace], int]:
+        """Send what a remote in this state lacks; return what it then has, the packs that are new, and bytes sent."""
+        # What was sent before a fence went up is given up with all that no entry names.
+        ours = {name: place for name, place in self._sent.items() if place.generation >= state.fence}
+        have = self._remote.packs.indexes(state.packs.values())
+        there = Holdings({**have, **{name: self._indexes[name] for name in ours}})
+        manifests = {ref: self._store.manifest(ref) for ref in refs}
+        blobs = {entry.blob for manifest in manifests.values() for entry in manifest.tree.files}
+        records = self._records(blobs, there)
+        count = 0
+        with self._store.session() as session:
+            for path, name, index in self._packed(records, session.path):
+                place = PackPlace(name, state.fence, os.path.getsize(path))
+                count += self._upload(place, path, index)
+                self._sent[name] = ours[name] = place
+                self._indexes[name] = index
+        there = Holdings({**have, **{name: self._indexes[name] for name in ours}})
+        versions = []
+        for ref in refs:
+            needed, missing = closure({entry.blob for entry in manifests[ref].tree.files}, there.find, lambda _: False)
+            if missing:
+                raise MissingObject(
+                    f"object {min(missing)} of '{ref.tag}' is gone", hint=command("mvs", "fsck", ref.tag)
+                )
+            names = tuple(sorted({held.pack for held in needed.values()}))
+            versions.append(Sent(self._store.objects.read(ref.id), names))
+        used = {name for version in versions for name in version.packs}
+        return versions, [ours[name] for name in sorted(used & ours.keys())], count
+
+    def _records(self, blobs: set[ObjectId], there: Holdings) -> dict[ObjectId, Held]:
+        """Return the records that the other side lacks, whatever is loose packed for it."""
+        while True:
+            found, missing = closure(blobs, self._find, lambda other: there.find(other) is not None)
+            if not missing:
+                return found
+            # Bases of what is packed may be loose themselves, and belong to other versions.
+            if gone := [id for id in missing if not self._store.objects.is_loose(id)]:
+                raise MissingObject(f"object {min(gone)} is gone, and something to be pushed needs it", hint="mvs fsck")
+            plan = dedup.alone({id: self._store.objects.size(id) for id in missing})
+            dedup.run(self._store, plan, progress=self._progress, jobs=self._jobs, keep_loose=True)
+
+    def _find(self, id: ObjectId) -> Held | None:
+        found = self._store.objects.packs.place(id)
+        return Held(*found) if found else None
+
+    def _packed(self, records: dict[ObjectId, Held], folder: str) -> Iterable[tuple[str, ObjectId, Index]]:
+        """Yield packs with these records: path, name and index; one that has nothing else goes as it is."""
+        packs = self._store.objects.packs
+        for name, wanted in by_pack(records).items():
+            index = packs.pack(name).index
+            if len(wanted) == len(index.records):
+                yield str(self._store.root / pack_path(name)), name, index
+                continue
+            writer = self._store.rewritten(name, [record.id for record in wanted], os.path.join(folder, str(name)))
+            yield writer.path, writer.finish(), _index_of(writer.records)
+
+    def _upload(self, place: PackPlace, path: str, index: Index) -> int:
+        self._progress.start("sending", place.size)
+        try:
+            self._remote.bucket.upload(place.key, path, self._progress.advance)
+            end = Pack(path).end()
+            self._remote.bucket.write(index_key(place.name), end)
+        finally:
+            self._progress.finish()
+        return place.size + len(end)
+
+
+def _index_of(records: dict[ObjectId, Record]) -> Index:
+    outside = {ref.id for record in records.values() for ref in record.refs} - records.keys()
+    return Index(records, tuple(sorted(outside)))
+
+
+def _sorted(remote: Remote, state: State, refs: Iterable[Ref]) -> tuple[list[Ref], list[Ref]]:
+    """Return the versions that the remote has, and those that it lacks."""
+    present, new = [], []
+    for ref in sorted(set(refs), key=lambda ref: ref.created):
+        known = state.versions.get(str(ref.tag))
+        if known is None:
+            new.append(ref)
+        elif known.id == ref.id:
+            present.append(ref)
+        else:
+            raise TagExists(
+                f"'{ref.tag}' is another version at '{remote.name}'; a tag never changes",
+                hint=command("mvs", "show", f"{remote.name}/{ref.tag}"),
+            )
+    return present, new

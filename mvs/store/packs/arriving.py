@@ -1,0 +1,98 @@
+"""Packs from elsewhere on their way into a store: nothing in them is believed before it was decoded."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from blake3 import blake3
+
+from mvs.backends.directory import Directory
+from mvs.backends.failures import storage
+from mvs.errors import CorruptPack
+from mvs.format.ids import ObjectId
+from mvs.format.pack import CONCAT, Record, Span
+from mvs.store.packs.files import Pack, Packs
+from mvs.store.packs.lookup import Lookup, Table
+from mvs.store.packs.reading import Packed
+
+_BLOCK = 1 << 20
+
+
+class Arrival(NamedTuple):
+    """A finished pack outside the store: its file, its name, and what is in it."""
+
+    path: str
+    name: ObjectId
+    records: dict[ObjectId, Record]
+
+
+class _Beside(Packs):
+    """The packs of a store, and others."""
+
+    def __init__(self, disk: Directory, arrivals: list[Arrival]) -> None:
+        super().__init__(disk)
+        self._arrivals = {arrival.name: Pack(arrival.path) for arrival in arrivals}
+
+    def pack(self, name: ObjectId) -> Pack:
+        """Open a pack."""
+        return self._arrivals.get(name) or super().pack(name)
+
+    def _known(self) -> Lookup:
+        known = self._lookup is not None
+        lookup = super()._known()
+        if not known:
+            lookup.hold(Table.of((name, pack.index) for name, pack in self._arrivals.items()))
+        return lookup
+
+
+def arrived(path: str, name: ObjectId) -> Arrival:
+    """Return the pack that a file holds.
+
+    Raises:
+        CorruptPack: it is not the pack of this name.
+    """
+    hasher = blake3()
+    with storage(path), open(path, "rb", buffering=0) as file:
+        while block := file.read(_BLOCK):
+            hasher.update(block)
+    if hasher.digest() != name.raw:
+        raise CorruptPack(f"what came as pack {name} is not what it is named after")
+    return Arrival(path, name, Pack(path).index.records)
+
+
+def bases_first(arrivals: list[Arrival]) -> Iterator[Arrival]:
+    """Yield packs so that what a record refers to comes before it, or with it.
+
+    Raises:
+        CorruptPack: packs refer to one another in a circle.
+    """
+    pending = list(arrivals)
+    while pending:
+        coming = {id for arrival in pending for id in arrival.records}
+        ready = [arrival for arrival in pending if not _outside(arrival) & coming]
+        if not ready:
+            raise CorruptPack(f"pack {pending[0].name} and others refer to one another")
+        yield from ready
+        pending = [arrival for arrival in pending if arrival not in ready]
+
+
+def _outside(arrival: Arrival) -> set[ObjectId]:
+    return {ref.id for record in arrival.records.values() for ref in record.refs} - arrival.records.keys()
+
+
+def check(disk: Directory, arrivals: list[Arrival]) -> None:
+    """Decode every record of some packs, with the store's own at hand.
+
+    Raises:
+        Corrupt: one does not decode to the bytes that it is named after.
+    """
+    packed = Packed(disk, _Beside(disk, arrivals))
+    for arrival in arrivals:
+        for record in sorted(arrival.records.values(), key=lambda record: record.offset):
+            if record.encoding == CONCAT:
+                whole = blake3()
+                for block in packed.run(Span(record.id, 0, record.size)):
+                    whole.update(block)
+                if whole.digest() != record.id.raw:
+                    raise CorruptPack(f"object {record.id} is not what came under its name")
+            else:
+                packed.view(Span(record.id, 0, record.size))

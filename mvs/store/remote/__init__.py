@@ -1,0 +1,1 @@
+"""A remote as this store sees it: its log, and what lies in its packs."""
