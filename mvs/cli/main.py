@@ -33,6 +33,7 @@ VERBS = {
     "fsck": "checks",
     "push": "remotes",
     "pull": "remotes",
+    "fetch": "remotes",
     "remote": "remotes",
     "config": "setup",
     "completion": "setup",

@@ -10,8 +10,9 @@ import click
 from mvs import repository
 from mvs.cli.bar import Bar
 from mvs.cli.main import settings
-from mvs.errors import InvalidMetadata, MvsError
+from mvs.errors import InvalidMetadata, MvsError, NotFound
 from mvs.format.sizes import parse_size
+from mvs.handles.version import Version
 from mvs.repository import Repository
 
 if TYPE_CHECKING:
@@ -91,6 +92,17 @@ def complete_remote(ctx: click.Context, param: click.Parameter, incomplete: str)
     except MvsError:
         return []
     return [CompletionItem(name) for name in repo.remotes if name.startswith(incomplete)]
+
+
+def find(repo: Repository, spec: str) -> Version:
+    """Return the version that a spec stands for here, or at a remote if it is REMOTE/SPEC."""
+    name, slash, rest = spec.partition("/")
+    if slash and name in repo.remotes:
+        try:
+            return repo.get(spec)
+        except NotFound:
+            return repo.remote(name).get(rest)
+    return repo.get(spec)
 
 
 def byte_count(text: str) -> int:

@@ -4,29 +4,25 @@ Part of the Python API: `Repository` is a `Sharing` that also saves and finds.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mvs import ops, workspace
 from mvs.errors import (
-    AliasNotFound,
     Conflict,
     InvalidInput,
-    NameNotFound,
-    NotFound,
     RemoteNotFound,
     RemoteUnsafe,
-    VersionNotFound,
     command,
 )
-from mvs.format.names import Spec, parse_version
+from mvs.format.names import parse_version
+from mvs.handles.remote import Remote, tags
 from mvs.handles.upkeep import SpecLike, Upkeep
 from mvs.workspace import Workspace
 
 if TYPE_CHECKING:
     from mvs.ops.transfer import Pulled, PullPlan, Pushed, PushPlan
     from mvs.store.remote.remote import Remote as Place
-    from mvs.store.remote.state import State
 
 _OPTIONS = ("endpoint", "region")
 
@@ -143,7 +139,7 @@ class Sharing(Upkeep):
         """
         place = self._remote(remote)
         state = place.log.state()
-        return ops.transfer.plan_pull(self._store, place, _tags(state, specs, place.name), state)
+        return ops.transfer.plan_pull(self._store, place, tags(state, specs, place.name), state)
 
     def pull(self, *specs: str, remote: str | None = None) -> "Pulled":
         """Bring versions of a remote here, all without `specs`; a bare name stands for all its versions.
@@ -158,8 +154,26 @@ class Sharing(Upkeep):
             StoreBusy: another process makes packs.
         """
         place = self._remote(remote)
-        tags = _tags(place.log.state(), specs, place.name)
-        return ops.transfer.pull(self._store, place, tags, now=self._now, by=workspace.actor(), progress=self._progress)
+        wanted = tags(place.log.state(), specs, place.name)
+        return ops.transfer.pull(
+            self._store, place, wanted, now=self._now, by=workspace.actor(), progress=self._progress
+        )
+
+    def remote(self, name: str | None = None) -> Remote:
+        """Return a remote, the default one without a name, to look into without pulling.
+
+        Raises:
+            RemoteNotFound: there is none of this name.
+        """
+        return Remote(self._store, self._remote(name), self._progress)
+
+    def fetch(self, remote: str | None = None) -> int:
+        """Read what happened at a remote since it was last looked at; return how many versions it has.
+
+        Raises:
+            RemoteFailed: it cannot be reached.
+        """
+        return len(self._remote(remote).log.state().versions)
 
     def _remote(self, name: str | None) -> "Place":
         if name is None:
@@ -197,39 +211,3 @@ def _absolute(url: str) -> str:
         raise InvalidInput("a URL of a remote holds no user and no password: they belong in the environment")
     address = Address(url)
     return workspace.absolute(address.path) if address.is_folder else url.rstrip("/")
-
-
-def _tags(state: "State", specs: Iterable[str], remote: str) -> list[str]:
-    """Return the tags that specs stand for at a remote, all without any."""
-    found: list[str] = []
-    for text in specs:
-        found += _named(state, Spec.parse(text), remote)
-    return list(dict.fromkeys(found)) if specs else list(state.versions)
-
-
-def _named(state: "State", spec: Spec, remote: str) -> list[str]:
-    ours = {tag: known for tag, known in state.versions.items() if tag.partition(":")[0] == spec.name}
-    if not ours:
-        raise NameNotFound(f"no model '{spec.name}' at '{remote}'", hint=command("mvs", "list", "--remote", remote))
-    by_age = sorted(ours, key=lambda tag: (ours[tag].created, tag), reverse=True)
-    found: list[str]
-    if spec.bare:
-        found = by_age
-    elif spec.kind == "latest":
-        found = by_age[spec.back : spec.back + 1]
-    elif spec.kind == "alias":
-        id = state.aliases.get(f"{spec.name}@{spec.value}")
-        found = [tag for tag in by_age if ours[tag].id == id]
-        if not found:
-            raise AliasNotFound(f"no alias '{spec}' at '{remote}'")
-    elif spec.kind == "version":
-        found = [tag for tag in by_age if tag == f"{spec.name}:{spec.value}"]
-    elif spec.kind == "prefix":
-        found = [tag for tag in by_age if tag.partition(":")[2].startswith(spec.value)]
-    else:
-        found = [tag for tag in by_age if str(ours[tag].id).startswith(spec.value)]
-    if not found:
-        raise VersionNotFound(f"no version '{spec}' at '{remote}'", hint=command("mvs", "list", "--remote", remote))
-    if len(found) > 1 and not spec.bare:
-        raise NotFound(f"'{spec}' may be {', '.join(found[:8])} at '{remote}'")
-    return found

@@ -28,9 +28,9 @@ _READ_AHEAD = 1 << 20
 class Objects:
     """The objects of a store, loose or in packs."""
 
-    def __init__(self, disk: Directory) -> None:
+    def __init__(self, disk: Directory, packs: "Packs | None" = None) -> None:
         self._disk = disk
-        self._packs: Packs | None = None
+        self._packs = packs
         self._packed: Packed | None = None
 
     @property

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mvs.store.packs.writing import PackWriter, Publisher
     from mvs.store.probes import Probes
     from mvs.store.remote.remote import Remote
+    from mvs.store.remote.state import Known, State
     from mvs.store.staging import Session
     from mvs.store.tensors import Tensors
     from mvs.store.trash import Trash
@@ -136,19 +137,24 @@ class Store:
 
         return PackWriter(self._disk, path)
 
-    def accept(self, arrivals: "list[Arrival]") -> None:
+    def accept(self, arrivals: "list[Arrival]", folder: str) -> None:
         """Let packs from elsewhere be part of the store, each of their records decoded before; under `packing`.
+
+        `folder` is that of a session, to work in.
 
         Raises:
             Corrupt: one of them is not what it says it is; then none of them comes in.
         """
-        from mvs.store.packs.arriving import bases_first, check  # noqa: PLC0415 - only transfers need it
+        from mvs.store.packs.arriving import bases_first, check, merged  # noqa: PLC0415 - only transfers need it
 
         check(self._disk, arrivals)
+        # Whoever is killed between two of them leaves nothing that leans on what has not come.
+        ordered, tangled = bases_first(arrivals)
+        if tangled:
+            ordered.append(merged(tangled, self.pack_writer(os.path.join(folder, os.urandom(8).hex()))))
         publisher = self.publisher()
         with self.exclusive():
-            # Whoever is killed here leaves nothing that leans on what has not come.
-            for arrival in bases_first(arrivals):
+            for arrival in ordered:
                 publisher.publish(arrival, arrival.name)
 
     def remote(self, name: str, address: "Address") -> "Remote":
@@ -156,6 +162,15 @@ class Store:
         from mvs.store.remote.remote import Remote  # noqa: PLC0415 - only transfers need it
 
         return Remote(name, address, self._disk)
+
+    def reaching(self, remote: "Remote", known: "Known", state: "State") -> "Store":
+        """Return this store with what a version of a remote needs in sight: it is fetched as it is read."""
+        from mvs.store.remote.reaching import ReachingPacks  # noqa: PLC0415 - only transfers need it
+
+        store = Store(self.root, durable=self._disk.durable, view_bytes=self._view_bytes)
+        places = [state.packs[name] for name in known.packs]
+        store.objects = Objects(store._disk, ReachingPacks(store._disk, remote.packs, places))
+        return store
 
     def disk_usage(self, *folders: str) -> int:
         """Return the bytes of all files in some folders of the store."""

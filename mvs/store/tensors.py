@@ -41,7 +41,7 @@ class Tensors:
         Raises:
             Corrupt: it cannot be read.
         """
-        return self._sketches.of(blob, size).tensors
+        return self._sketches.tensors(blob, size)
 
     def of(self, blob: ObjectId, size: int, *, advance: Advance = lambda amount: None) -> list[Named]:
         """Return the tensors of a blob with their ids. Those of a packed one are known without reading it.

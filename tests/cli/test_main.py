@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import obstore
 import pytest
 from click.testing import Result
 
 import mvs
 from mvs import errors
 from mvs.backends import locks
+from mvs.backends.buckets import objects
+from mvs.backends.buckets.folder import FolderBucket
 from mvs.backends.locks import exclusive
 from mvs.cli.main import ALIASES, VERBS
 from mvs.store import hashing, staging
@@ -174,6 +177,47 @@ def store_busy(world: World) -> list[str]:
     return ["delete", "-y", "bert:v1"]
 
 
+S3 = ["remote", "add", "origin", "s3://models/team", "--endpoint", "http://127.0.0.1:1", "--region", "here"]
+
+
+def missing_extra(world: World) -> list[str]:
+    world.patch.setitem(sys.modules, "obstore", None)
+    return S3
+
+
+def corrupt_remote(world: World) -> list[str]:
+    (world.folder / "format").write_text("<html>")
+    return ["remote", "add", "site", str(world.folder)]
+
+
+def remote_failed(world: World) -> list[str]:
+    world.patch.setenv("AWS_ACCESS_KEY_ID", "someone")
+    world.patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    world.patch.setattr(objects, "_RETRY", {"max_retries": 0})
+    return S3
+
+
+def remote_denied(world: World) -> list[str]:
+    def refused(*_: object) -> None:
+        raise obstore.exceptions.PermissionDeniedError("who are you?")
+
+    world.patch.setattr(obstore, "get", refused)
+    return S3
+
+
+def remote_changed(world: World) -> list[str]:
+    world.repo.add_remote("origin", str(world.folder / "remote"))
+    world.repo.push("bert:v1")
+    for entry in (world.folder / "remote" / "log").iterdir():
+        entry.unlink()
+    return ["push", "--all"]
+
+
+def remote_unsafe(world: World) -> list[str]:
+    world.patch.setattr(FolderBucket, "create", lambda *_: True)
+    return ["remote", "add", "origin", str(world.folder / "remote")]
+
+
 CASES: dict[type[errors.MvsError], list[str] | Callable[[World], list[str]]] = {
     errors.InvalidInput: invalid_input,
     errors.InvalidTag: ["show", "be rt"],
@@ -200,6 +244,13 @@ CASES: dict[type[errors.MvsError], list[str] | Callable[[World], list[str]]] = {
     errors.CorruptManifest: corrupt_manifest,
     errors.CorruptRef: corrupt_ref,
     errors.CorruptPack: corrupt_pack,
+    errors.MissingExtra: missing_extra,
+    errors.RemoteNotFound: ["push", "--all"],
+    errors.CorruptRemote: corrupt_remote,
+    errors.RemoteFailed: remote_failed,
+    errors.RemoteDenied: remote_denied,
+    errors.RemoteChanged: remote_changed,
+    errors.RemoteUnsafe: remote_unsafe,
     errors.StorageFailed: partial(storage, "link", errno.EIO),
     errors.StorageFull: partial(storage, "link", errno.ENOSPC),
     errors.ReadOnlyStore: partial(storage, "link", errno.EROFS),

@@ -43,6 +43,7 @@ class FolderBucket:
 
     def write(self, key: str, data: bytes) -> None:
         """Give a key a value, whatever it had."""
+        self._make()
         self._disk.put(key, data)
 
     def upload(self, key: str, path: str, advance: Advance) -> None:

@@ -5,7 +5,7 @@ import sys
 import click
 
 from mvs.cli import render
-from mvs.cli.verb import SPECS, Verb, complete_spec, json_option, pass_repository
+from mvs.cli.verb import SPECS, Verb, complete_spec, find, json_option, pass_repository
 from mvs.repository import Repository
 
 
@@ -27,9 +27,12 @@ def path_(repo: Repository, spec: str, as_json: bool) -> None:
 @click.argument("file")
 @pass_repository
 def cat(repo: Repository, spec: str, file: str) -> None:
-    """Write one file of a version to standard output"""
+    """Write one file of a version to standard output
+
+    REMOTE/SPEC is a version of a remote; of it only this file is fetched.
+    """
     out = sys.stdout.buffer
-    for block in repo.get(spec).blocks(file):
+    for block in find(repo, spec).blocks(file):
         out.write(block)
 
 

@@ -1,10 +1,13 @@
 """Verbs that find versions: list, show, log."""
 
+import contextlib
+
 import click
 
 from mvs.cli import diffing, render
 from mvs.cli.main import settings
-from mvs.cli.verb import SPECS, Verb, complete_spec, json_option, label, pass_repository
+from mvs.cli.verb import SPECS, Verb, complete_remote, complete_spec, find, json_option, label, pass_repository
+from mvs.errors import NotFound
 from mvs.repository import Repository
 
 
@@ -12,14 +15,29 @@ from mvs.repository import Repository
 @click.argument("name", required=False, shell_complete=complete_spec)
 @click.option("-l", "--label", "labels", type=label, metavar="K=V", multiple=True, help="Only versions with this label")
 @click.option("-n", "--limit", type=click.IntRange(min=0), help="At most so many")
+@click.option("--remote", metavar="NAME", shell_complete=complete_remote, help="Versions of that remote")
 @json_option
 @pass_repository
-def list_(repo: Repository, name: str | None, labels: list[tuple[str, str]], limit: int | None, as_json: bool) -> None:
+def list_(
+    repo: Repository,
+    name: str | None,
+    labels: list[tuple[str, str]],
+    limit: int | None,
+    remote: str | None,
+    as_json: bool,
+) -> None:
     """List versions, newest first; NAME may be a glob
 
     With -q only their tags are printed.
     """
-    found = repo.list(name, labels=dict(labels), limit=limit)
+    if remote is None:
+        found = repo.list(name, labels=dict(labels), limit=limit)
+    else:
+        found = [
+            version
+            for version in repo.remote(remote).list(name)
+            if all(version.labels.get(key) == value for key, value in labels)
+        ][:limit]
     if as_json:
         render.as_json([version.to_dict(files=False) for version in found])
     elif settings(click.get_current_context())["quiet"]:
@@ -35,10 +53,17 @@ def list_(repo: Repository, name: str | None, labels: list[tuple[str, str]], lim
 @json_option
 @pass_repository
 def show(repo: Repository, spec: str, tensors: bool, as_json: bool) -> None:
-    """Show one version: files, sizes, labels, metadata, what it is stored as"""
-    version = repo.get(spec)
+    """Show one version: files, sizes, labels, metadata, what it is stored as
+
+    REMOTE/SPEC is a version of a remote.
+    """
+    version = find(repo, spec)
     found = version.tensors() if tensors else []
-    usage = next(iter(repo.du(version).versions), None) if version.is_packed and (as_json or not tensors) else None
+    usage = None
+    if version.is_packed and (as_json or not tensors):
+        # A version of a remote takes nothing here.
+        with contextlib.suppress(NotFound):
+            usage = next(iter(repo.du(version).versions), None)
     if as_json:
         told = {"tensors": [tensor._asdict() for tensor in found]} if tensors else {}
         render.as_json({**(usage.to_dict() if usage else {}), **version.to_dict(), **told})

@@ -93,6 +93,16 @@ def pull(
     _tell(facts, as_json, f"received {_count(done.refs)}: {render.size(done.received)} on the wire")
 
 
+@click.command(cls=Verb)
+@click.argument("name", required=False, shell_complete=complete_remote)
+@json_option
+@pass_repository
+def fetch(repo: Repository, name: str | None, as_json: bool) -> None:
+    """Learn what a remote has, without bringing any file here"""
+    found = repo.fetch(name)
+    _tell({"versions": found}, as_json, f"{found} versions" if found != 1 else "1 version")
+
+
 @click.group(short_help="Name the places that versions are shared through")
 def remote() -> None:
     """Name the places that versions are shared through"""

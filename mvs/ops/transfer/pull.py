@@ -117,7 +117,7 @@ def pull(
                 )
         finally:
             progress.finish()
-        store.accept(arrivals)
+        store.accept(arrivals, session.path)
     refs = tuple(_publish(store, manifest, now=now, by=by) for manifest in plan.manifests)
     return Pulled(refs, plan.present, plan.bytes)
 

@@ -68,6 +68,18 @@ class Sketches:
             self._kept[id] = sketch
         return sketch
 
+    def tensors(self, id: ObjectId, size: int) -> tuple[Tensor, ...]:
+        """Return the tensors of a blob by offset; of one that has no sketch yet only what tells them is read.
+
+        Raises:
+            Corrupt: it cannot be read.
+        """
+        sketch = self._kept.get(id) or self._stored(id, size)
+        if sketch is not None:
+            return sketch.tensors
+        with self._objects.open(id) as file:
+            return cut.tensors_of(FileSource(file, size))
+
     def external(self, model: ObjectId, size: int) -> dict[str, tuple[Tensor, ...]]:
         """Return where a blob, if it is an ONNX model, says that tensors lie in other files, by their paths."""
         with self._objects.open(model) as file:

@@ -1,6 +1,5 @@
 """Packs from elsewhere on their way into a store: nothing in them is believed before it was decoded."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from blake3 import blake3
@@ -13,6 +12,7 @@ from mvs.format.pack import CONCAT, Record, Span
 from mvs.store.packs.files import Pack, Packs
 from mvs.store.packs.lookup import Lookup, Table
 from mvs.store.packs.reading import Packed
+from mvs.store.packs.writing import PackWriter
 
 _BLOCK = 1 << 20
 
@@ -59,20 +59,27 @@ def arrived(path: str, name: ObjectId) -> Arrival:
     return Arrival(path, name, Pack(path).index.records)
 
 
-def bases_first(arrivals: list[Arrival]) -> Iterator[Arrival]:
-    """Yield packs so that what a record refers to comes before it, or with it.
-
-    Raises:
-        CorruptPack: packs refer to one another in a circle.
-    """
+def bases_first(arrivals: list[Arrival]) -> tuple[list[Arrival], list[Arrival]]:
+    """Return packs so that what a record refers to comes before it, or with it; and those that refer to one another."""
+    ordered: list[Arrival] = []
     pending = list(arrivals)
     while pending:
         coming = {id for arrival in pending for id in arrival.records}
         ready = [arrival for arrival in pending if not _outside(arrival) & coming]
         if not ready:
-            raise CorruptPack(f"pack {pending[0].name} and others refer to one another")
-        yield from ready
+            break
+        ordered += ready
         pending = [arrival for arrival in pending if arrival not in ready]
+    return ordered, pending
+
+
+def merged(arrivals: list[Arrival], writer: PackWriter) -> Arrival:
+    """Return one pack with the records of some, as they are."""
+    for arrival in arrivals:
+        pack = Pack(arrival.path)
+        for record in sorted(arrival.records.values(), key=lambda record: record.offset):
+            writer.add(record.id, record.size, record.encoding, pack.stored(record), record.refs, depth=record.depth)
+    return Arrival(writer.path, writer.finish(), writer.records)
 
 
 def _outside(arrival: Arrival) -> set[ObjectId]:

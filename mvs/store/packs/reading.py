@@ -80,6 +80,10 @@ class Packed:
         """Return what `read` does, not copied where a record is in memory."""
         return self._read(span, 0, verify=True)
 
+    def beginning(self, span: Span) -> Buffer:
+        """Return the beginning of a run of an object: as much as lies in one record, verified."""
+        return self._piece(next(self._pieces(span, 0)), 0, verify=True)
+
     def blocks(self, id: ObjectId, size: int) -> Iterator[Buffer]:
         """Yield the bytes of an object in order, decoded on all cores; the caller verifies the whole.
 
@@ -223,7 +227,10 @@ class PackedFile(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         count = max(0, min(len(view), self._size - self._at))
         if count:
-            view[:count] = self._packed.read(Span(self._id, self._at, count))
+            # No more than one record: the next one may not be wanted, and may be far away.
+            found = self._packed.beginning(Span(self._id, self._at, count))
+            count = len(found)
+            view[:count] = found
         self._at += count
         return count
 

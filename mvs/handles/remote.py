@@ -1,0 +1,114 @@
+"""A remote as the Python API hands it out: its versions, which can be read without being here."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from mvs.errors import AliasNotFound, AmbiguousSpec, NameNotFound, VersionNotFound, command
+from mvs.format.manifest import Manifest
+from mvs.format.names import Spec
+from mvs.format.refs import Ref
+from mvs.handles.version import Version
+from mvs.running.progress import Progress
+from mvs.store.store import Store
+
+if TYPE_CHECKING:
+    from mvs.store.remote.remote import Remote as Place
+    from mvs.store.remote.state import State
+
+_SHOWN = 8
+
+
+class Remote:
+    """The versions of a remote, as its log tells them at the time of each call."""
+
+    def __init__(self, store: Store, place: "Place", progress: Progress) -> None:
+        self._store = store
+        self._place = place
+        self._progress = progress
+
+    @property
+    def name(self) -> str:
+        """The name of the remote."""
+        return self._place.name
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self._place.address.url
+
+    def list(self, name: str | None = None) -> "list[Version]":
+        """Return its versions, of all names or of one, most recently saved first.
+
+        Raises:
+            NameNotFound: it has none of that name.
+            RemoteFailed: it cannot be reached.
+        """
+        state = self._place.log.state()
+        wanted = set(tags(state, [name], self.name) if name is not None else state.versions)
+        found = []
+        for data in self._place.log.manifests(state):
+            manifest = Manifest.decode(data)
+            if str(manifest.tag) in wanted:
+                found.append(self._version(manifest, state))
+        return sorted(found, key=lambda version: (version.created, version.tag), reverse=True)
+
+    def get(self, spec: str) -> Version:
+        """Return the one version that a spec stands for.
+
+        What is read of it is fetched then, and only that: a tensor comes without the rest of its file. Its `path` is
+        there once it is pulled.
+
+        Raises:
+            NotFound: none, or several, answer to it.
+            RemoteFailed: it cannot be reached.
+        """
+        state = self._place.log.state()
+        found = tags(state, [spec], self.name)
+        # A bare name means the latest, which comes first.
+        return self._version(Manifest.decode(self._place.log.manifest(found[0], state)), state)
+
+    def _version(self, manifest: Manifest, state: "State") -> Version:
+        known = state.versions[str(manifest.tag)]
+        store = self._store.reaching(self._place, known, state)
+        return Version(store, Ref(manifest.tag, known.id, known.created), manifest, self._progress)
+
+
+def tags(state: "State", specs: Iterable[str], remote: str) -> "list[str]":
+    """Return the tags that specs stand for at a remote, all without any; of a bare name all, the latest first.
+
+    Raises:
+        NotFound: a spec stands for nothing there, or for several.
+    """
+    found: list[str] = []
+    given = list(specs)
+    for text in given:
+        found += _named(state, Spec.parse(text), remote)
+    return list(dict.fromkeys(found)) if given else list(state.versions)
+
+
+def _named(state: "State", spec: Spec, remote: str) -> "list[str]":
+    hint = command("mvs", "list", "--remote", remote)
+    ours = {tag: known for tag, known in state.versions.items() if tag.partition(":")[0] == spec.name}
+    if not ours:
+        raise NameNotFound(f"no model '{spec.name}' at '{remote}'", hint=hint)
+    by_age = sorted(ours, key=lambda tag: (ours[tag].created, tag), reverse=True)
+    if spec.bare:
+        return by_age
+    if spec.kind == "latest":
+        found = by_age[spec.back : spec.back + 1]
+    elif spec.kind == "alias":
+        id = state.aliases.get(f"{spec.name}@{spec.value}")
+        found = [tag for tag in by_age if ours[tag].id == id]
+        if not found:
+            raise AliasNotFound(f"no alias '{spec}' at '{remote}'", hint=hint)
+    elif spec.kind == "version":
+        found = [tag for tag in by_age if tag == f"{spec.name}:{spec.value}"]
+    elif spec.kind == "prefix":
+        found = [tag for tag in by_age if tag.partition(":")[2].startswith(spec.value)]
+    else:
+        found = [tag for tag in by_age if str(ours[tag].id).startswith(spec.value)]
+    if not found:
+        raise VersionNotFound(f"no version '{spec}' at '{remote}'", hint=hint)
+    if len(found) > 1:
+        raise AmbiguousSpec(f"'{spec}' may be {', '.join(found[:_SHOWN])} at '{remote}'", hint=hint)
+    return found
