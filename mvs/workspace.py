@@ -121,6 +121,16 @@ def is_store(folder: Path) -> bool:
         return False
 
 
+def store_in(folder: Path) -> Path | None:
+    """Return the store that a folder is, or that belongs to the repository it is; None where it is neither."""
+    if is_store(folder):
+        return folder
+    if (folder / CONTROL).is_dir():
+        store = Workspace.read(folder / CONTROL).store
+        return store if is_store(store) else None
+    return None
+
+
 def home() -> Path:
     """Return the folder that serves as repository where no other is found."""
     named = os.environ.get("MVS_HOME")

@@ -64,6 +64,8 @@ def versions(found: Sequence[Version]) -> None:
             ("TAG", "ID", "SIZE", "CREATED", "LABELS"),
             [(str(v.tag), v.id[:12], size(v.size), moment(v.created), pairs(v.labels)) for v in found],
         )
+    for broken in (v for v in found if v.broken):
+        click.echo(f"'{broken.tag}' is broken: files of it are lost; mvs show {broken.tag}", err=True)
 
 
 def pairs(labels: Mapping[str, str]) -> str:
@@ -82,6 +84,7 @@ def version(found: Version, stored: "Usage | None" = None) -> None:
         ("stored", f"{size(stored.stored)} as {' '.join(stored.by_size())}" if stored else ""),
         *(("base", base) for base in (stored.bases if stored else ())),
         *(("parent", parent) for parent in found.parents),
+        *(("broken", plain(path)) for path in found.broken),
         ("labels", plain(pairs(found.labels))),
         ("message", "\n          ".join(map(plain, found.message.split("\n")))),
     ]

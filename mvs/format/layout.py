@@ -16,6 +16,8 @@ JOURNAL = "journal"
 STAGING = "staging"
 RESCUED = "rescued"
 TRASH = "trash"
+QUARANTINE = "quarantine"
+LOST = "quarantine/lost"
 CACHE = "cache"
 EVENTS = "@events"
 
@@ -66,6 +68,11 @@ def object_path(id: ObjectId) -> str:
     """Return where a loose object lies, relative to the store."""
     text = str(id)
     return f"{OBJECTS}/{text[:2]}/{text[2:]}"
+
+
+def lost_path(id: ObjectId) -> str:
+    """Return where the mark lies that an object is lost, relative to the store."""
+    return f"{LOST}/{id}"
 
 
 def pack_path(id: ObjectId) -> str:

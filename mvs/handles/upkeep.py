@@ -3,12 +3,14 @@
 Part of the Python API: `Repository` is an `Upkeep` that also saves and finds.
 """
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mvs import ops
-from mvs.errors import InvalidInput
+from mvs import ops, workspace
+from mvs.errors import InvalidInput, SourceNotFound, command
 from mvs.format.ids import MAX_TIME
 from mvs.format.names import Spec, Tag
 from mvs.format.refs import Ref
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from mvs.ops.fsck import Level, Report
     from mvs.ops.gc import Plan as GcPlan
     from mvs.ops.gc import Result as GcResult
+    from mvs.ops.repair import Repaired
 
 SpecLike = str | Tag | Version
 # How long what was deleted can be restored.
@@ -124,6 +127,28 @@ class Upkeep(ABC):
         """
         return ops.fsck.fsck(
             self._store, list(map(self._spec, specs)), level=level, share=share, progress=self._progress
+        )
+
+    def repair(self, source: "str | os.PathLike[str] | None" = None) -> "Repaired":
+        """Check every byte of the store, and mend what is damaged; return what was done, and what stays broken.
+
+        What is damaged is made again from whatever has its bytes: packs, other files of the store, and those below
+        the folder `source`, such as a checkout, another repository or store; bytes are matched by their BLAKE3, names
+        do not matter. What cannot be mended is moved to `quarantine/` in the store, and nothing is deleted.
+        Saves and checkouts go on meanwhile. Interrupt it at any time, and run it again.
+
+        Raises:
+            SourceNotFound: `source` is no folder.
+            StoreBusy: a dedup, a gc or another repair is at work.
+            StorageFailed: the disk is full, read-only or failing; what was mended stays mended.
+        """
+        folder = None if source is None else os.path.abspath(os.fsdecode(source))
+        if folder is not None and not os.path.isdir(folder):
+            raise SourceNotFound(f"'{folder}' is no folder to repair from", hint=command("ls", "-ld", folder))
+        found = workspace.store_in(Path(folder)) if folder else None
+        stores = [Store(found)] if found and not os.path.samefile(found, self._store.root) else []
+        return ops.repair.repair(
+            self._store, folder=folder, stores=stores, by=workspace.actor(), progress=self._progress
         )
 
     def plan_gc(self, *, expire: str = EXPIRE) -> "GcPlan":

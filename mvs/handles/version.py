@@ -147,6 +147,12 @@ class Version:
         return any(not self._store.objects.is_loose(entry.blob) for entry in self._manifest.tree.files)
 
     @property
+    def broken(self) -> tuple[str, ...]:
+        """The paths of files that `Repository.repair` found damaged and could not mend; empty where all is well."""
+        lost = {id for id in self._store.quarantine.lost() if not self._store.objects.is_loose(id)}
+        return tuple(entry.path for entry in self._manifest.tree.files if entry.blob in lost) if lost else ()
+
+    @property
     def path(self) -> Path:
         """A read-only folder with the files, made without copying where the store has them loose.
 
@@ -262,6 +268,8 @@ class Version:
             "parents": list(self.parents),
             "message": self.message,
         }
+        if self.broken:
+            facts["broken"] = list(self.broken)
         if files:
             facts["files"] = [file._asdict() for file in self.files]
         return facts

@@ -1,7 +1,7 @@
 """The journal of each name: what happened to its refs, when, and by whom."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mvs.backends.directory import Directory
 from mvs.errors import Corrupt, UnsupportedFormat
@@ -69,6 +69,10 @@ class Journal:
         self._read(name)  # refuses a journal of a later release
         data = b"".join(event.encode() for event in events)
         self._disk.append(_key(name), data, start=MAGIC)
+
+    def rewrite(self, name: str, events: Iterable[Event]) -> None:
+        """Let a journal be these events, whatever it was; what it was must be kept elsewhere."""
+        self._disk.put(_key(name), MAGIC + b"".join(event.encode() for event in events))
 
     def _read(self, name: str) -> bytes:
         key = _key(name)

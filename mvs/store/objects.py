@@ -12,9 +12,9 @@ from blake3 import blake3
 
 from mvs.backends.directory import Directory
 from mvs.backends.failures import storage
-from mvs.errors import CorruptObject, MissingObject, StorageFailed
+from mvs.errors import CorruptObject, MissingObject, MvsError, StorageFailed
 from mvs.format.ids import ObjectId
-from mvs.format.layout import OBJECTS, PACKS, object_path
+from mvs.format.layout import OBJECTS, PACKS, lost_path, object_path
 
 if TYPE_CHECKING:
     from mvs.store.packs.files import Packs
@@ -182,7 +182,14 @@ class Objects:
         try:
             return open(self._disk.path(object_path(id)), "rb", buffering=0)
         except FileNotFoundError:
-            raise (missing(id) if self._packs is None else self._packs.missing(id)) from None
+            raise self._missing(id) from None
+
+    def _missing(self, id: ObjectId) -> MvsError:
+        if self._disk.size(lost_path(id)) is not None:
+            return MissingObject(
+                f"object {id} was damaged and could not be mended", hint="mvs fsck --repair --from FOLDER"
+            )
+        return missing(id) if self._packs is None else self._packs.missing(id)
 
     def _packed_size(self, id: ObjectId, *, again: bool = False) -> int | None:
         if self._packs is None and not os.path.isdir(self._disk.path(PACKS)):

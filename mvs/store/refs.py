@@ -162,9 +162,18 @@ class Refs:
         folder = f"{TAGS}/{name}"
         self._disk.sync([folder])
         if self._copied_latest(name) is None:
-            self._settle(name)
+            self.settle(name)
 
-    def _settle(self, name: str) -> None:
+    def rebuild(self, ref: Ref) -> None:
+        """Let a ref be again what it was, whatever is there. Cut off, `latest` is found by reading the refs."""
+        name = ref.tag.name
+        self._unsettle(name)
+        self._disk.put(_key(name, ref.tag.version), ref.encode())
+        self._disk.sync_above(_key(name, ref.tag.version))
+        self.settle(name)
+
+    def settle(self, name: str) -> None:
+        """Let `latest` of a name be a copy of its newest ref; none where that cannot be told."""
         key = _key(name, LATEST)
         try:
             left = self.of_name(name)
@@ -173,8 +182,12 @@ class Refs:
             left = []
         if left:
             self._disk.put(key, left[0].encode())
-        elif self._disk.size(key) is not None:
-            self._disk.remove(key)
+        else:
+            self._unsettle(name)
+
+    def _unsettle(self, name: str) -> None:
+        if self._disk.size(_key(name, LATEST)) is not None:
+            self._disk.remove(_key(name, LATEST))
             self._disk.sync([f"{TAGS}/{name}"])
 
     def _copied_latest(self, name: str) -> Ref | None:

@@ -5,9 +5,11 @@ A session's lock dies with its process; whatever is staged without a held lock i
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+
+from blake3 import blake3
 
 from mvs.backends.directory import NO_LINKS, Directory
 from mvs.backends.failures import storage
@@ -19,6 +21,8 @@ from mvs.running.parallel import Advance
 from mvs.store.hashing import copy_open, hash_open
 from mvs.store.objects import Objects
 from mvs.store.probes import Probes
+
+Buffer = bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,26 @@ class Session:
         if _must_be_copied(place):
             return self._copy(place, advance)
         return self._hash(place, advance, place, wide=wide)
+
+    def write(self, blocks: Iterable[Buffer]) -> tuple[ObjectId, str]:
+        """Write bytes to a file and make it durable; return the id of what was written, and the path."""
+        place = self._place()
+        hasher = blake3()
+        try:
+            with storage(self.path), open(place, "xb") as file:
+                for block in blocks:
+                    hasher.update(block)
+                    file.write(block)
+                file.flush()
+                self._disk.sync_file(file.fileno(), place)
+        except BaseException:
+            self._disk.discard(place)
+            raise
+        return ObjectId(hasher.digest()), place
+
+    def drop(self, path: str) -> None:
+        """Remove a file of the session that is of no more use."""
+        self._disk.discard(path)
 
     def keep(self) -> str:
         """Move the draft's files to where nothing removes them, and return that folder."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mvs.store.packs.arriving import Arrival
     from mvs.store.packs.writing import PackWriter, Publisher
     from mvs.store.probes import Probes
+    from mvs.store.quarantine import Quarantine
     from mvs.store.remote.remote import Remote
     from mvs.store.remote.state import Known, State
     from mvs.store.staging import Session
@@ -193,10 +194,6 @@ class Store:
         """Leave a note in the cache, if that can be done."""
         self._disk.cache(f"{CACHE}/{key}", data)
 
-    def make_durable(self, fd: int, path: str) -> None:
-        """Make the content of an open file in the store durable, where the store is."""
-        self._disk.sync_file(fd, path)
-
     def publisher(self) -> "Publisher":
         """Return a way to publish packs, for whoever holds the lock."""
         from mvs.store.packs.writing import Publisher  # noqa: PLC0415 - only dedup needs it
@@ -216,6 +213,13 @@ class Store:
         from mvs.store.trash import Trash  # noqa: PLC0415 - only gc needs it
 
         return Trash(self._disk)
+
+    @cached_property
+    def quarantine(self) -> "Quarantine":
+        """What is damaged and could not be mended."""
+        from mvs.store.quarantine import Quarantine  # noqa: PLC0415 - few stores have one
+
+        return Quarantine(self._disk)
 
     def rewritten(self, name: ObjectId, kept: Iterable[ObjectId], path: str) -> "PackWriter":
         """Begin a pack with some of the records of another one, as they are; their checksums are verified.

@@ -73,6 +73,10 @@ class Tensors:
             at += len(block)
         return data
 
+    def forget(self, blob: ObjectId) -> None:
+        """Drop the ids that were told of the tensors of a blob: its bytes were damaged."""
+        self._disk.discard(self._disk.path(_key(blob)))
+
     def _blocks(self, span: Span) -> "Iterator[bytes | memoryview]":
         if not self._objects.is_loose(span.id):
             yield from self._objects.packed.run(span)

@@ -46,16 +46,38 @@ def share(text: str) -> float:
 @click.option(
     "--sample", type=share, metavar="SHARE", help="Do so for a share such as 2%, the longest unverified first"
 )
+@click.option("--repair", is_flag=True, help="Read everything, and mend what is damaged")
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(),
+    metavar="PATH",
+    help="Repair with what lies in a folder as well: a checkout, a copy, another repository",
+)
 @json_option
 @pass_repository
 def fsck(
-    repo: Repository, specs: tuple[str, ...], quick: bool, full: bool, sample: float | None, as_json: bool
+    repo: Repository,
+    specs: tuple[str, ...],
+    quick: bool,
+    full: bool,
+    sample: float | None,
+    repair: bool,
+    source: str | None,
+    as_json: bool,
 ) -> None:
     """Check that everything saved is whole, and tell which versions suffer where it is not
 
-    Without SPEC the whole store; a bare name stands for all its versions. Nothing is repaired or changed, and
-    everything else may go on meanwhile. The exit code is 1 when something is damaged.
+    Without SPEC the whole store; a bare name stands for all its versions. Nothing is changed without --repair, and
+    everything else may go on meanwhile. The exit code is 1 when something is damaged, or stays so.
     """
+    if source is not None and not repair:
+        raise click.UsageError("--from needs --repair")
+    if repair:
+        if specs or quick or sample is not None:
+            raise click.UsageError("--repair reads and mends the whole store: leave out SPEC, --quick and --sample")
+        _repair(repo, source, as_json=as_json)
+        return
     if quick + full + (sample is not None) > 1:
         raise click.UsageError("choose one of --quick, --full and --sample")
     report = repo.fsck(*specs, level="full" if full else "sample" if sample else "quick", share=sample or 0.0)
@@ -64,6 +86,22 @@ def fsck(
     else:
         _show(report)
     if not report.ok:
+        raise click.exceptions.Exit(1)
+
+
+def _repair(repo: Repository, source: str | None, *, as_json: bool) -> None:
+    done = repo.repair(source)
+    if as_json:
+        render.as_json(done.to_dict())
+    else:
+        for what, how in done.mended:
+            click.echo(f"mended  {render.plain(what)}\n  {render.plain(how)}")
+        for path in done.quarantined:
+            click.echo(f"moved to  {render.plain(path)}")
+        _show(done.after)
+        if done.broken and source is None:
+            click.echo("what is broken can be mended from a copy: mvs fsck --repair --from PATH", err=True)
+    if not done.ok:
         raise click.exceptions.Exit(1)
 
 
@@ -76,6 +114,8 @@ def _show(report: "Report") -> None:
         _show_finding(finding)
     if rubbish := _listed(report, _RUBBISH):
         click.echo(f"not needed by any version: {', '.join(rubbish)}")
+    if kept := _listed(report, {"quarantine": ("file", "files")}):
+        click.echo(f"in quarantine: {kept[0]}")
     damage = [finding for finding in report.findings if not finding.harmless]
     notes = len(report.findings) - len(damage)
     victims = len({tag for finding in damage for tag in finding.versions})

@@ -1,13 +1,11 @@
 """Making the files of versions loose again. What packs hold of them stays until gc finds it needless."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from mvs.backends.failures import storage
-from mvs.format.manifest import FileEntry
 from mvs.format.refs import Ref
 from mvs.running.progress import Progress
-from mvs.store.staging import Session
+from mvs.store.staging import Buffer
 from mvs.store.store import Store
 
 
@@ -24,7 +22,7 @@ def undo(store: Store, chosen: Iterable[Ref], *, progress: Progress) -> int:
     try:
         with store.packing(), store.session() as session:
             for entry in packed:
-                path = _written(store, session, entry, progress)
+                _, path = session.write(_counted(store.objects.verified(entry.blob), progress))
                 with store.exclusive(), store.adding() as adding:
                     adding.adopt(path, entry.blob)
                     adding.sync()
@@ -34,13 +32,7 @@ def undo(store: Store, chosen: Iterable[Ref], *, progress: Progress) -> int:
     return sum(entry.size for entry in packed)
 
 
-def _written(store: Store, session: Session, entry: FileEntry, progress: Progress) -> str:
-    """Write a blob to a file of the session, verified and durable."""
-    path = os.path.join(session.path, os.urandom(8).hex())
-    with storage(path), open(path, "xb") as file:
-        for block in store.objects.verified(entry.blob):
-            file.write(block)
-            progress.advance(len(block))
-        file.flush()
-        store.make_durable(file.fileno(), path)
-    return path
+def _counted(blocks: Iterable[Buffer], progress: Progress) -> Iterator[Buffer]:
+    for block in blocks:
+        yield block
+        progress.advance(len(block))

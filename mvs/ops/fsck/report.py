@@ -100,7 +100,7 @@ class Report:
         versions: how many versions were looked at.
         amounts: how many there are, and their bytes: `files` of versions, loose `objects`, `packs`, `records` in
             packs, what was `verified` byte by byte; rubbish: `unreferenced` objects and `unreferenced-records`,
-            `sessions` of dead processes, `temporary` files, `trash`.
+            `sessions` of dead processes, `temporary` files, `trash`; files in `quarantine`.
     """
 
     level: str

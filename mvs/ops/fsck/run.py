@@ -17,7 +17,7 @@ from mvs.backends import locks
 from mvs.backends.directory import Directory
 from mvs.errors import CorruptManifest, CorruptObject, InvalidInput, MissingObject
 from mvs.format.ids import ObjectId
-from mvs.format.layout import CACHE, LOCK, STAGING, object_path, pack_path
+from mvs.format.layout import CACHE, LOCK, STAGING, lost_path, object_path, pack_path
 from mvs.format.manifest import Manifest
 from mvs.format.names import Spec, Tag
 from mvs.format.pack import CONCAT, Span
@@ -80,6 +80,7 @@ class _Check:
         self._amounts["verified"] = Amount(self._content.count, self._content.size)
         if not self._specs:
             self._amounts.update(rubbish(self._disk))
+            self._amounts["quarantine"] = Amount(*self._store.quarantine.amount())
         return Report(level, findings, len(refs), dict(self._amounts))
 
     def _check_names(self, refs: Iterable[Ref]) -> None:
@@ -275,6 +276,8 @@ class _Check:
                 continue
             places = ", ".join(f"'{pack_path(name)}'" for name in holders)
             what = f"it is nowhere in the store{f', and {places} is damaged, which had it' if holders else ''}"
+            if self._disk.size(lost_path(id)) is not None:
+                what += "; it was damaged and could not be mended"
             if needing:
                 what += f"; records of {len(needing)} pack{'s' if len(needing) > 1 else ''} refer to it"
             self._suspects.append(

@@ -92,6 +92,11 @@ class Sketches:
         with self._objects.open(id) as file:
             self._learn(id, FileSource(file, size), tensors)
 
+    def forget(self, id: ObjectId) -> None:
+        """Drop a sketch: the bytes that it was made of were damaged."""
+        self._kept.pop(id, None)
+        self._disk.discard(self._disk.path(_key(id)))
+
     def _made(self, id: ObjectId, size: int) -> Sketch:
         with self._objects.open(id) as file:
             source = FileSource(file, size)

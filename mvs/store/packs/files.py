@@ -116,7 +116,10 @@ class Packs:
         return (found[0], found[2]) if found else None
 
     def _best(self, id: ObjectId) -> tuple[ObjectId, Pack, Record] | None:
-        found: tuple[ObjectId, Pack, Record] | None = None
+        return min(self.every(id), key=lambda found: _preference(found[2]), default=None)
+
+    def every(self, id: ObjectId) -> Iterator[tuple[ObjectId, Pack, Record]]:
+        """Yield every record of an object, with its pack and the name of that."""
         for name in self._known().places(id):
             try:
                 pack = self.pack(name)
@@ -126,9 +129,8 @@ class Packs:
             except UNREADABLE as error:
                 self._unreadable[name] = error
                 continue
-            if record and (found is None or _preference(record) < _preference(found[2])):
-                found = name, pack, record
-        return found
+            if record:
+                yield name, pack, record
 
     def missing(self, id: ObjectId) -> MvsError:
         """Return the error that says an object is not there, or that a pack is damaged which may have had it."""

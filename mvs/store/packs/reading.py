@@ -76,6 +76,14 @@ class Packed:
         """
         return bytes(self.view(span))
 
+    def plain(self, pack: Pack, record: Record) -> Buffer:
+        """Return the plain bytes of one record, verified, be it the one that readers take or not.
+
+        Raises:
+            Corrupt: that cannot be done.
+        """
+        return self._whole(record, pack, 0, verify=True, work=None)
+
     def view(self, span: Span) -> Buffer:
         """Return what `read` does, not copied where a record is in memory."""
         return self._read(span, 0, verify=True)
