@@ -371,7 +371,9 @@ def init(path: PathLike = ".", *, store: PathLike | None = None) -> Repository:
         workspace.make(control, store=str(wanted) if store is not None else None)
         space = Workspace.read(control)
     Store.make(space.store)
-    return Repository(space)
+    made = Repository(space)
+    made.check_place()
+    return made
 
 
 def open(path: PathLike | None = None) -> Repository:

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mvs.backends.failures import storage
-from mvs.errors import StoreBusy, command
+from mvs.errors import LocksFail, StoreBusy, command
 
 # A save holds the lock for milliseconds; a minute of waiting means a process that hangs.
 PATIENCE = 60.0
 _POLL = 0.002
+# What flock(2) answers where there are no locks.
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 
 
 @contextmanager
@@ -23,6 +25,7 @@ def exclusive(path: str, *, patience: float = PATIENCE) -> Iterator[None]:
     Raises:
         StoreBusy: another holds it longer than `patience` seconds.
         ReadOnlyStore: the lock file cannot be opened for writing.
+        LocksFail: the file system has no locks.
     """
     from filelock import FileLock, Timeout  # noqa: PLC0415 - 20 ms
 
@@ -34,6 +37,10 @@ def exclusive(path: str, *, patience: float = PATIENCE) -> Iterator[None]:
             raise StoreBusy(
                 f"another process has held '{path}' for {patience:.0f} seconds", hint=command("fuser", "-v", path)
             ) from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            raise LocksFail(f"there are no locks for '{path}'", hint="mvs config set store.path PATH") from error
     try:
         yield
     finally:

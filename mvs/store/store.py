@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mvs.backends.directory import Directory
 from mvs.backends.failures import storage
-from mvs.errors import UNREADABLE, CorruptManifest, NotARepository, StoreBusy, UnsupportedFormat
+from mvs.errors import UNREADABLE, CorruptManifest, LocksFail, NotARepository, StoreBusy, UnsupportedFormat
 from mvs.format.ids import ObjectId
 from mvs.format.layout import CACHE, FORMAT_FILE, LOCK, PACKING, RESCUED, STAGING, check_format, new_format
 from mvs.format.manifest import Manifest
@@ -21,6 +21,7 @@ from mvs.store.refs import Refs
 
 if TYPE_CHECKING:
     from mvs.backends.buckets import Address
+    from mvs.backends.filesystem import Traits
     from mvs.store.cache.sketches import Sketches
     from mvs.store.cache.views import Views
     from mvs.store.packs.arriving import Arrival
@@ -118,8 +119,15 @@ class Store:
         Raises:
             UnsupportedFormat: this release may only read the store.
             StoreBusy: another process does.
+            LocksFail: that cannot be told here.
         """
         self._check_writable()
+        if not self.traits.locks:
+            raise LocksFail(
+                f"the locks of the file system under '{self.root}' do nothing, so nobody could be kept out; "
+                "move the store to another one, and tell the repository",
+                hint="mvs config set store.path PATH",
+            )
         from mvs.backends.locks import exclusive  # noqa: PLC0415 - readers take no lock
 
         try:
@@ -131,6 +139,17 @@ class Store:
             if error.__cause__ is None and PACKING in error.message:
                 raise StoreBusy("another dedup or gc is at work in this store", hint=error.hint) from error
             raise
+
+    @cached_property
+    def traits(self) -> "Traits":
+        """What the file system of the store can do, tried once for each device.
+
+        Raises:
+            StorageFailed: that is not known yet, and the store cannot be written to.
+        """
+        from mvs.store.cache.place import traits_of  # noqa: PLC0415 - readers need none of it
+
+        return traits_of(self._disk)
 
     def pack_writer(self, path: str) -> "PackWriter":
         """Begin a pack, in a file of a session."""

@@ -1,0 +1,65 @@
+"""What a file system can do, found out by trying: some say yes to a lock, and do nothing."""
+
+import contextlib
+import fcntl
+import os
+from typing import NamedTuple
+
+from mvs.backends.directory import NO_LINKS
+from mvs.backends.failures import storage
+from mvs.backends.locks import NO_LOCKS
+
+
+class Traits(NamedTuple):
+    """What works in a folder: locks that keep others out, hard links, names that differ only in case."""
+
+    locks: bool
+    links: bool
+    cases: bool
+
+
+def probe(folder: str) -> Traits:
+    """Try everything in a folder that can be written to; nothing is left in it.
+
+    Only this machine is asked: whether a lock holds against another one that has the folder mounted cannot be tried.
+
+    Raises:
+        StorageFailed: it cannot be written to.
+    """
+    path = os.path.join(folder, f"probe.{os.urandom(8).hex()}")
+    with storage(folder):
+        first = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            return Traits(_locks(first, path), _links(path), not os.path.lexists(path[:-21] + path[-21:].upper()))
+        finally:
+            os.close(first)
+            for left in (path, f"{path}.link"):
+                with contextlib.suppress(OSError):
+                    os.unlink(left)
+
+
+def _locks(first: int, path: str) -> bool:
+    second = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            return False
+        raise
+    finally:
+        os.close(second)
+
+
+def _links(path: str) -> bool:
+    try:
+        os.link(path, f"{path}.link")
+    except OSError as error:
+        if error.errno in NO_LINKS:
+            return False
+        raise
+    return True
