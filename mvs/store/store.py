@@ -48,11 +48,7 @@ class Store:
         self.root = path
         self._view_bytes = view_bytes
         self._disk = Directory(str(path), durable=durable, temps=STAGING)
-        try:
-            data = self._disk.read(FORMAT_FILE)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            raise NotARepository(f"'{path}' is not a store: it has no '{FORMAT_FILE}' file", hint="mvs init") from None
-        self._unwritable = check_format(data, place=str(path))
+        self._read_format()
         self.objects = Objects(self._disk)
         self.refs = Refs(self._disk)
         self.journal = Journal(self._disk)
@@ -110,6 +106,8 @@ class Store:
         from mvs.backends.locks import exclusive  # noqa: PLC0415 - readers take no lock
 
         with exclusive(self._disk.path(LOCK)):
+            # While it waited, a later release may have made the store another.
+            self._check_writable()
             yield
 
     @contextmanager
@@ -298,8 +296,19 @@ class Store:
         return max(now, latest.created + 1 if latest else 0, self.journal.last_time(name) + 1)
 
     def _check_writable(self) -> None:
-        if self._unwritable:
+        """Read again what the store needs: it may be long since it was opened."""
+        if unwritable := self._read_format():
             raise UnsupportedFormat(
-                f"the store '{self.root}' may not be changed: it needs the feature '{self._unwritable}', "
+                f"the store '{self.root}' may not be changed: it needs the feature '{unwritable}', "
                 "unknown to this release"
             )
+
+    def _read_format(self) -> str | None:
+        """Return the feature that forbids writing, if any; raise where this release may not even read."""
+        try:
+            data = self._disk.read(FORMAT_FILE)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise NotARepository(
+                f"'{self.root}' is not a store: it has no '{FORMAT_FILE}' file", hint="mvs init"
+            ) from None
+        return check_format(data, place=str(self.root))

@@ -669,11 +669,16 @@ def test_a_store_of_another_format_is_refused_by_name(
     assert snapshot(repo.store) == before
 
 
+def kept(store: Path) -> object:
+    """What a store holds, but for what is derived from that."""
+    return {path: facts for path, facts in snapshot(store).items() if b"/cache" not in path}
+
+
 def test_a_store_that_needs_more_to_be_changed_is_only_read(
     repo: mvs.Repository, folder: Path, saved: mvs.Version, tmp_path: Path
 ) -> None:
     put(repo.store / "format", b"mvs-store 1\nneeds-write packs\n")
-    before = snapshot(repo.store), snapshot(folder)
+    before = kept(repo.store), snapshot(folder)
     newer = mvs.open(repo.root.parent)
     assert newer.get("bert") == saved
     newer.checkout("bert", tmp_path / "out")
@@ -682,10 +687,32 @@ def test_a_store_that_needs_more_to_be_changed_is_only_read(
         lambda: newer.delete("bert:v1"),
         lambda: newer.restore("bert:v1"),
         lambda: newer.create("bert:v2").__enter__(),
+        newer.gc,
+        newer.dedup,
+        newer.undo_dedup,
+        newer.repair,
+        # One that was opened when the store was still of this release.
+        lambda: repo.save(folder, "bert:v2"),
+        lambda: repo.delete("bert:v1"),
+        repo.gc,
     ):
         with pytest.raises(UnsupportedFormat, match="'packs'"):
             change()
-    assert (snapshot(repo.store), snapshot(folder)) == before
+    assert (kept(repo.store), snapshot(folder)) == before
+
+
+def test_a_store_that_becomes_another_under_a_save_is_not_written(
+    repo: mvs.Repository, folder: Path, saved: mvs.Version
+) -> None:
+    """Somebody upgraded, and saved, while a training went on."""
+    draft = repo.create("bert:v2")
+    (draft.__enter__().path / "weights.bin").write_bytes(b"weights")
+    put(repo.store / "format", b"mvs-store 1\nneeds-read shards\n")
+    with pytest.raises(UnsupportedFormat, match="shards"):
+        draft.__exit__(None, None, None)
+    put(repo.store / "format", b"mvs-store 1\n")
+    assert mvs.open(repo.root).list() == [saved]
+    assert repo.fsck(level="full").ok
 
 
 @pytest.mark.parametrize("inside", [None, "folder", "files"])
