@@ -1,6 +1,7 @@
 """The Python API: a repository, one method a verb. The only module that asks what time it is."""
 
 import builtins
+import contextlib
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -371,9 +372,8 @@ def init(path: PathLike = ".", *, store: PathLike | None = None) -> Repository:
         workspace.make(control, store=str(wanted) if store is not None else None)
         space = Workspace.read(control)
     Store.make(space.store)
-    made = Repository(space)
-    made.check_place()
-    return made
+    _check_place(space.store)
+    return Repository(space)
 
 
 def open(path: PathLike | None = None) -> Repository:
@@ -397,6 +397,17 @@ def open_with(path: PathLike | None, progress: Progress | None) -> Repository:
         Store.make(Workspace.read(control).store)
         (progress or Silent()).notice(f"no repository here: versions are kept in '{control}'")
     return Repository(Workspace.read(control), progress=progress)
+
+
+def _check_place(store: Path) -> None:
+    """Tell where the file system of a store lacks what some verbs need."""
+    # A shared store may be one that this user only reads.
+    with contextlib.suppress(StorageFailed):
+        if not Store(store).traits.locks:
+            Silent().notice(
+                f"the locks of the file system under '{store}' do nothing: "
+                "save from one process at a time; gc, dedup and repair will refuse"
+            )
 
 
 def _path(path: PathLike, error: type[MvsError]) -> str:

@@ -3,7 +3,6 @@
 Part of the Python API: `Repository` is an `Upkeep` that also saves and finds.
 """
 
-import contextlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mvs import ops, workspace
-from mvs.errors import InvalidInput, SourceNotFound, StorageFailed, command
+from mvs.errors import InvalidInput, SourceNotFound, command
 from mvs.format.ids import MAX_TIME
 from mvs.format.names import Spec, Tag
 from mvs.format.refs import Ref
@@ -129,15 +128,6 @@ class Upkeep(ABC):
         return ops.fsck.fsck(
             self._store, list(map(self._spec, specs)), level=level, share=share, progress=self._progress
         )
-
-    def check_place(self) -> None:
-        """Tell, as a notice, where the file system of the store lacks what some verbs need."""
-        with contextlib.suppress(StorageFailed):
-            if not self._store.traits.locks:
-                self._progress.notice(
-                    f"the locks of the file system under '{self._store.root}' do nothing: "
-                    "save from one process at a time; gc, dedup and repair will refuse"
-                )
 
     def repair(self, source: "str | os.PathLike[str] | None" = None) -> "Repaired":
         """Check every byte of the store, and mend what is damaged; return what was done, and what stays broken.

@@ -76,3 +76,44 @@ def test_a_share_may_be_written_as_percents(text: str, meant: float) -> None:
 @pytest.mark.parametrize("text", ["0", "-1%", "101%", "2", "x", "nan", "%", ""])
 def test_what_is_no_share_is_refused(cli: Cli, text: str) -> None:
     assert "is no share" in cli("fsck", "--sample", text, code=2).stderr
+
+
+def test_a_repair_tells_what_it_did(cli: Cli, repo: mvs.Repository, damaged: str, folder: Path) -> None:
+    lines = cli("fsck", "--repair", "--from", folder).stdout.splitlines()
+    assert lines[0] == f"mended  {damaged}"
+    assert lines[1] == f"  made again from '{folder / 'config.json'}'"
+    assert lines[-1] == "ok"
+    assert cli("fsck", "--repair").stdout.splitlines()[-1] == "ok"
+    assert repo.get("bert").read_bytes("config.json") == (folder / "config.json").read_bytes()
+
+
+def test_what_stays_broken_is_told_and_exits_with_1(cli: Cli, damaged: str) -> None:
+    result = cli("fsck", "--repair", code=1)
+    kept = f"quarantine/objects/{damaged[:2]}/{damaged[2:]}"
+    assert result.stdout.splitlines()[0] == f"moved to  {kept}"
+    assert "in quarantine: 1 file (13 B)" in result.stdout
+    assert result.stdout.splitlines()[-1] == "not ok: 1 finding, 10 versions suffer"
+    assert "mvs fsck --repair --from PATH" in result.stderr
+    assert "broken:   config.json" in cli("show", "bert:v3").stdout
+    assert json.loads(cli("show", "bert:v3", "--json").stdout)["broken"] == ["config.json"]
+    listed = cli("list", "bert")
+    assert listed.stderr.count("is broken") == 10
+    assert "could not be mended" in cli("cat", "bert:v3", "config.json", code=52).stderr
+
+
+def test_all_of_a_repair_is_there_as_json(cli: Cli, damaged: str, folder: Path) -> None:
+    facts = json.loads(cli("fsck", "--repair", "--json", code=1).stdout)
+    assert (facts["ok"], facts["mended"], len(facts["broken"])) == (False, [], 10)
+    assert facts["quarantined"] == [f"quarantine/objects/{damaged[:2]}/{damaged[2:]}"]
+    assert [finding["kind"] for finding in facts["found"]] == ["object-damaged"]
+    assert [finding["kind"] for finding in facts["findings"]] == ["object-missing"]
+    facts = json.loads(cli("fsck", "--repair", "--from", folder, "--json").stdout)
+    assert (facts["ok"], facts["broken"], facts["quarantined"]) == (True, [], [])
+    assert [mended["what"] for mended in facts["mended"]] == [damaged]
+
+
+def test_a_repair_is_of_everything(cli: Cli, folder: Path) -> None:
+    for options in (["--quick"], ["--sample", "2%"], ["bert"]):
+        assert "the whole store" in cli("fsck", "--repair", *options, code=2).stderr
+    assert "--from needs --repair" in cli("fsck", "--from", folder, code=2).stderr
+    assert "no folder" in cli("fsck", "--repair", "--from", "nowhere", code=25).stderr
