@@ -135,7 +135,7 @@ class Store:
                 yield
         except StoreBusy as error:
             if error.__cause__ is None and PACKING in error.message:
-                raise StoreBusy("another dedup or gc is at work in this store", hint=error.hint) from error
+                raise StoreBusy("another dedup, gc or repair is at work in this store", hint=error.hint) from error
             raise
 
     @cached_property

@@ -46,8 +46,10 @@ class Names:
                     continue
                 ref = Ref(tag, id, manifest.created)
                 if now != ref:
+                    key = f"{TAGS}/{tag.name}/@{tag.version}"
+                    self._clear(key)
                     self._store.refs.rebuild(ref)
-                    self.mended.append(Mended(f"{TAGS}/{tag.name}/@{tag.version}", f"made again from manifest {id}"))
+                    self.mended.append(Mended(key, f"made again from manifest {id}"))
                 return
 
     def mend_latest(self, name: str) -> None:
@@ -77,6 +79,7 @@ class Names:
             events += [event for event in untold if event]
             # A version is saved at the time that it was created at.
             events.sort(key=lambda event: event.at)
+            self._clear(key)
             if self._disk.size(key) is not None:
                 if self._disk.read(key) == MAGIC + b"".join(event.encode() for event in events):
                     return
@@ -87,7 +90,7 @@ class Names:
     def _events(self, key: str) -> Iterator[Event]:
         try:
             lines = self._disk.read(key).split(b"\n")
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             return
         for line in lines:
             event = Event.decode(line)
@@ -138,6 +141,11 @@ class Names:
 
     def _is_whole(self, manifest: Manifest) -> bool:
         return all(self._store.objects.has(entry.blob, entry.size) for entry in manifest.tree.files)
+
+    def _clear(self, key: str) -> None:
+        """Move away what is no file and stands where one must."""
+        if self._disk.size(key) is None and (moved := self._store.quarantine.move(key)):
+            self.quarantined.append(moved)
 
     def _read(self, tag: Tag) -> Ref | None:
         try:

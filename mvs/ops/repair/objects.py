@@ -99,6 +99,10 @@ class Mending:
                 self._session.drop(path)
                 continue
             with self._store.exclusive(), self._store.adding() as adding:
+                key = object_path(id)
+                if self._disk.size(key) is None or not self._store.traits.links:
+                    # A folder stands there, or it cannot be replaced in one step.
+                    self._quarantine(key)
                 adding.adopt(path, id)
                 adding.sync()
             self._session.drop(path)

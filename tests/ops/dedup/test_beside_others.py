@@ -128,7 +128,7 @@ def test_of_two_dedups_at_once_one_is_refused(repo: mvs.Repository, verb: str) -
     """Two that pack at once would each let a base of the other go."""
 
     def another(other: mvs.Repository) -> None:
-        with pytest.raises(StoreBusy, match="another dedup or gc is at work in this store"):
+        with pytest.raises(StoreBusy, match="another dedup, gc or repair is at work in this store"):
             getattr(other, verb)()
 
     during_a_dedup(repo, another)
@@ -143,7 +143,7 @@ def test_a_refused_dedup_leaves_the_command_line_with_a_code_and_a_hint(repo: mv
         )
         assert told.returncode == StoreBusy.exit_code
         assert told.stdout == ""
-        assert "another dedup or gc is at work in this store" in told.stderr
+        assert "another dedup, gc or repair is at work in this store" in told.stderr
         assert "hint" in told.stderr
 
     during_a_dedup(repo, another)

@@ -152,7 +152,7 @@ def test_what_is_saved_and_deleted_while_a_gc_runs_can_be_restored(repo: mvs.Rep
 def test_while_a_gc_runs_dedup_undo_and_another_gc_are_refused(repo: mvs.Repository, moment: str) -> None:
     def others(other: mvs.Repository) -> None:
         for work in (other.dedup, lambda: other.undo_dedup("tuned"), lambda: other.gc(expire="now")):
-            with pytest.raises(StoreBusy, match="another dedup or gc is at work in this store"):
+            with pytest.raises(StoreBusy, match="another dedup, gc or repair is at work in this store"):
                 work()
 
     during_gc(repo, moment, others)
@@ -162,7 +162,7 @@ def test_while_a_gc_runs_dedup_undo_and_another_gc_are_refused(repo: mvs.Reposit
 
 def test_while_a_dedup_runs_a_gc_is_refused_and_a_plan_is_not(repo: mvs.Repository) -> None:
     with Store(repo.store).packing():
-        with pytest.raises(StoreBusy, match="another dedup or gc is at work in this store"):
+        with pytest.raises(StoreBusy, match="another dedup, gc or repair is at work in this store"):
             repo.gc(expire="now")
         assert repo.plan_gc(expire="now").freed > 0
     check_kept(repo)

@@ -1,6 +1,7 @@
 """Repair makes whole again what has its bytes anywhere, puts the rest out of the way, and loses nothing."""
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -314,6 +315,32 @@ def test_a_pack_of_a_later_release_is_left_alone(repo: mvs.Repository) -> None:
 def test_only_one_repairs_at_a_time_and_nobody_packs_meanwhile(repo: mvs.Repository) -> None:
     with Store(repo.store).packing(), pytest.raises(StoreBusy):
         repo.repair()
+
+
+def test_folders_that_stand_in_the_way_are_moved(repo: mvs.Repository, good: Path) -> None:
+    id = blob(repo, "other:v1", "weights.bin")
+    for place in (loose_path(repo, id), ref_file(repo, "bert:v1"), repo.store / "journal" / "other" / "@events"):
+        place.unlink()
+        place.mkdir()
+    done = repo.repair(good)
+    assert (done.ok, done.after.findings) == (True, ())
+    assert len(done.quarantined) == 3
+    check(repo)
+
+
+def test_a_file_system_without_links_is_repaired(
+    repo: mvs.Repository, good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    id = blob(repo, "other:v1", "weights.bin")
+    damage(loose_path(repo, id))
+    (repo.store / "cache" / "place").unlink()
+    monkeypatch.setattr(os, "link", refused)
+    done = mvs.open(repo.root).repair(good)
+    assert (done.ok, mended(done)) == (True, {id})
+    check(repo)
 
 
 def test_a_source_that_is_no_folder_is_refused(repo: mvs.Repository, tmp_path: Path) -> None:

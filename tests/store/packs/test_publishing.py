@@ -135,7 +135,7 @@ def test_a_pack_is_durable_before_it_has_its_name(store: Store, monkeypatch: pyt
 def test_only_one_makes_packs_at_a_time(store: Store) -> None:
     with (
         store.packing(),
-        pytest.raises(StoreBusy, match="another dedup or gc is at work in this store"),
+        pytest.raises(StoreBusy, match="another dedup, gc or repair is at work in this store"),
         Store(store.root).packing(),
     ):
         pass
