@@ -1,7 +1,6 @@
 """The Python API: a repository, one method a verb. The only module that asks what time it is."""
 
 import builtins
-import contextlib
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -371,8 +370,11 @@ def init(path: PathLike = ".", *, store: PathLike | None = None) -> Repository:
             raise NotARepository(f"'{wanted}' is not empty and no store", hint=command("ls", wanted))
         workspace.make(control, store=str(wanted) if store is not None else None)
         space = Workspace.read(control)
-    Store.make(space.store)
-    _check_place(space.store)
+    if (traits := Store.make(space.store)) and not traits.locks:
+        Silent().notice(
+            f"the locks of the file system under '{space.store}' do nothing: "
+            "save from one process at a time; gc, dedup and repair will refuse"
+        )
     return Repository(space)
 
 
@@ -397,17 +399,6 @@ def open_with(path: PathLike | None, progress: Progress | None) -> Repository:
         Store.make(Workspace.read(control).store)
         (progress or Silent()).notice(f"no repository here: versions are kept in '{control}'")
     return Repository(Workspace.read(control), progress=progress)
-
-
-def _check_place(store: Path) -> None:
-    """Tell where the file system of a store lacks what some verbs need."""
-    # A shared store may be one that this user only reads.
-    with contextlib.suppress(StorageFailed):
-        if not Store(store).traits.locks:
-            Silent().notice(
-                f"the locks of the file system under '{store}' do nothing: "
-                "save from one process at a time; gc, dedup and repair will refuse"
-            )
 
 
 def _path(path: PathLike, error: type[MvsError]) -> str:

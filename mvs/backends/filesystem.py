@@ -34,7 +34,7 @@ def probe(folder: str) -> Traits:
         finally:
             os.close(first)
             for left in (path, f"{path}.link"):
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(FileNotFoundError):
                     os.unlink(left)
 
 

@@ -79,20 +79,24 @@ class Store:
         return not is_held(self._disk.path(f"{STAGING}/{parts[1]}/{LOCK}"))
 
     @classmethod
-    def make(cls, path: Path) -> None:
-        """Make an empty store at `path`, unless there is a store.
+    def make(cls, path: Path) -> "Traits | None":
+        """Make an empty store at `path` and return what its file system can do; None where there is a store.
 
         Raises:
             ReadOnlyStore, StorageFull: the folder cannot be made.
         """
         disk = Directory(str(path), durable=True, temps=STAGING)
-        if disk.size(FORMAT_FILE) is None:
-            with storage(str(path)):
-                path.mkdir(parents=True, exist_ok=True)
-            Directory(str(path.parent), durable=True, temps=STAGING).sync(["."])
-            # Made now, because a full disk could not make it when it is needed most.
-            disk.ensure(RESCUED)
-            disk.put(FORMAT_FILE, new_format())
+        if disk.size(FORMAT_FILE) is not None:
+            return None
+        with storage(str(path)):
+            path.mkdir(parents=True, exist_ok=True)
+        Directory(str(path.parent), durable=True, temps=STAGING).sync(["."])
+        # Made now, because a full disk could not make it when it is needed most.
+        disk.ensure(RESCUED)
+        disk.put(FORMAT_FILE, new_format())
+        from mvs.backends.filesystem import probe  # noqa: PLC0415 - only once in the life of a store
+
+        return probe(str(path))
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

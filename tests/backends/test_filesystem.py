@@ -73,7 +73,6 @@ def test_a_lock_that_cannot_be_had_is_told_as_such(tmp_path: Path, monkeypatch: 
 @pytest.fixture
 def without_locks(repo: mvs.Repository, monkeypatch: pytest.MonkeyPatch) -> mvs.Repository:
     save(repo, "bert:v1", b"weights")
-    (repo.store / "cache" / "place").unlink()
     monkeypatch.setattr(fcntl, "flock", lambda *_: None)
     return mvs.open(repo.root)
 

@@ -1,6 +1,7 @@
 """How the program starts and how it ends: exit codes, errors with a way out, interrupts, pipes."""
 
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -216,6 +217,9 @@ def remote_changed(world: World) -> list[str]:
 def remote_unsafe(world: World) -> list[str]:
     world.patch.setattr(FolderBucket, "create", lambda *_: True)
     return ["remote", "add", "origin", str(world.folder / "remote")]
+def locks_fail(world: World) -> list[str]:
+    world.patch.setattr(fcntl, "flock", lambda *_: None)
+    return ["gc"]
 
 
 CASES: dict[type[errors.MvsError], list[str] | Callable[[World], list[str]]] = {
@@ -256,6 +260,7 @@ CASES: dict[type[errors.MvsError], list[str] | Callable[[World], list[str]]] = {
     errors.ReadOnlyStore: partial(storage, "link", errno.EROFS),
     errors.SyncFailed: partial(storage, "fsync", errno.EIO),
     errors.StoreBusy: store_busy,
+    errors.LocksFail: locks_fail,
 }
 
 

@@ -336,7 +336,6 @@ def test_a_file_system_without_links_is_repaired(
 
     id = blob(repo, "other:v1", "weights.bin")
     damage(loose_path(repo, id))
-    (repo.store / "cache" / "place").unlink()
     monkeypatch.setattr(os, "link", refused)
     done = mvs.open(repo.root).repair(good)
     assert (done.ok, mended(done)) == (True, {id})
