@@ -37,18 +37,12 @@
     │   ├── StorageFull         61
     │   ├── ReadOnlyStore       62
     │   ├── SyncFailed          63  fsync failed: the bytes may not be on disk
-    │   └── StoreBusy           64  another process holds the lock for too long
+    │   ├── StoreBusy           64  another process holds the lock for too long
+    │   └── LocksFail           65  the locks of the file system keep nobody out
     └── RemoteFailed            80  the other side cannot be reached, or refuses
         ├── RemoteDenied        81  it does not know who asks, or does not let him
         ├── RemoteChanged       82  its history is another one than before
         └── RemoteUnsafe        83  it cannot be written to by many
-    │   └── CorruptPack         55
-    └── StorageFailed           60  the disk or its rights; try again when mended
-        ├── StorageFull         61
-        ├── ReadOnlyStore       62
-        ├── SyncFailed          63  fsync failed: the bytes may not be on disk
-        ├── StoreBusy           64  another process holds the lock for too long
-        └── LocksFail           65  the locks of the file system keep nobody out
 
 The numbers are exit codes of the command line. Codes 2 (usage) and 130 (interrupted) are the shell's custom.
 """
@@ -345,6 +339,13 @@ class StoreBusy(StorageFailed):
     exit_code = 64
 
 
+class LocksFail(StorageFailed):
+    """The locks of the store's file system do nothing, so that others cannot be kept out."""
+
+    kind = "locks-fail"
+    exit_code = 65
+
+
 class RemoteFailed(MvsError):
     """A remote cannot be reached, or something there failed."""
 
@@ -371,10 +372,6 @@ class RemoteUnsafe(RemoteFailed):
 
     kind = "remote-unsafe"
     exit_code = 83
-class LocksFail(StorageFailed):
-    """The locks of the store's file system do nothing, so that others cannot be kept out."""
-    kind = "locks-fail"
-    exit_code = 65
 
 
 # What a reader of something stored meets: it is damaged, or of a later release.

@@ -22,17 +22,17 @@ from mvs.store.refs import Refs
 if TYPE_CHECKING:
     from mvs.backends.buckets import Address
     from mvs.backends.filesystem import Traits
+    from mvs.store.aside.quarantine import Quarantine
+    from mvs.store.aside.trash import Trash
     from mvs.store.cache.sketches import Sketches
     from mvs.store.cache.views import Views
     from mvs.store.packs.arriving import Arrival
     from mvs.store.packs.writing import PackWriter, Publisher
     from mvs.store.probes import Probes
-    from mvs.store.quarantine import Quarantine
     from mvs.store.remote.remote import Remote
     from mvs.store.remote.state import Known, State
     from mvs.store.staging import Session
     from mvs.store.tensors import Tensors
-    from mvs.store.trash import Trash
 
 
 class Store:
@@ -231,14 +231,14 @@ class Store:
     @cached_property
     def trash(self) -> "Trash":
         """Where gc puts what it takes out."""
-        from mvs.store.trash import Trash  # noqa: PLC0415 - only gc needs it
+        from mvs.store.aside.trash import Trash  # noqa: PLC0415 - only gc needs it
 
         return Trash(self._disk)
 
     @cached_property
     def quarantine(self) -> "Quarantine":
         """What is damaged and could not be mended."""
-        from mvs.store.quarantine import Quarantine  # noqa: PLC0415 - few stores have one
+        from mvs.store.aside.quarantine import Quarantine  # noqa: PLC0415 - few stores have one
 
         return Quarantine(self._disk)
 

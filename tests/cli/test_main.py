@@ -217,6 +217,8 @@ def remote_changed(world: World) -> list[str]:
 def remote_unsafe(world: World) -> list[str]:
     world.patch.setattr(FolderBucket, "create", lambda *_: True)
     return ["remote", "add", "origin", str(world.folder / "remote")]
+
+
 def locks_fail(world: World) -> list[str]:
     world.patch.setattr(fcntl, "flock", lambda *_: None)
     return ["gc"]

@@ -13,9 +13,11 @@ from mvs.format.refs import Ref
 from mvs.format.remote import PackPlace
 from mvs.ops.transfer.holdings import Holdings, by_pack, closure
 from mvs.running.progress import Progress
-from mvs.store.packs.arriving import Arrival, arrived
+from mvs.store.packs.arriving import Arrival
+from mvs.store.packs.files import Pack
 from mvs.store.remote.remote import Remote
 from mvs.store.remote.state import State
+from mvs.store.staging import Session
 from mvs.store.store import Store
 
 # Of a pack so much is read in one piece, and a gap of so little is read along.
@@ -111,7 +113,7 @@ def pull(
         try:
             for place, records, whole in plan.packs:
                 arrivals.append(
-                    _whole(store, remote, place, session.path, progress)
+                    _whole(session, remote, place, progress)
                     if whole
                     else _some(store, remote, place, records, session.path, progress)
                 )
@@ -146,21 +148,23 @@ def _publish(store: Store, manifest: Manifest, *, now: Callable[[], int], by: st
     return ref
 
 
-def _whole(store: Store, remote: Remote, place: PackPlace, folder: str, progress: Progress) -> Arrival:
+def _whole(session: Session, remote: Remote, place: PackPlace, progress: Progress) -> Arrival:
     """Receive a pack as it is."""
-    path = os.path.join(folder, str(place.name))
-    with open(path, "xb") as file:
+
+    def blocks() -> Iterator[bytes]:
         for at in range(0, place.size, _READ):
             try:
                 data = remote.bucket.read_range(place.key, at, min(_READ, place.size - at))
             except FileNotFoundError:
                 raise CorruptRemote(f"pack {place.name} of '{remote.name}' is gone") from None
-            file.write(data)
+            yield data
             progress.advance(len(data))
-        file.flush()
-        os.fchmod(file.fileno(), 0o444)
-        store.make_durable(file.fileno(), path)
-    return arrived(path, place.name)
+
+    id, path = session.write(blocks())
+    if id != place.name:
+        raise CorruptRemote(f"pack {place.name} of '{remote.name}' is not what it is named after")
+    os.chmod(path, 0o444)
+    return Arrival(path, id, Pack(path).index.records)
 
 
 def _some(

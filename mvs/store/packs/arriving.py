@@ -5,7 +5,6 @@ from typing import NamedTuple
 from blake3 import blake3
 
 from mvs.backends.directory import Directory
-from mvs.backends.failures import storage
 from mvs.errors import CorruptPack
 from mvs.format.ids import ObjectId
 from mvs.format.pack import CONCAT, Record, Span
@@ -13,8 +12,6 @@ from mvs.store.packs.files import Pack, Packs
 from mvs.store.packs.lookup import Lookup, Table
 from mvs.store.packs.reading import Packed
 from mvs.store.packs.writing import PackWriter
-
-_BLOCK = 1 << 20
 
 
 class Arrival(NamedTuple):
@@ -42,21 +39,6 @@ class _Beside(Packs):
         if not known:
             lookup.hold(Table.of((name, pack.index) for name, pack in self._arrivals.items()))
         return lookup
-
-
-def arrived(path: str, name: ObjectId) -> Arrival:
-    """Return the pack that a file holds.
-
-    Raises:
-        CorruptPack: it is not the pack of this name.
-    """
-    hasher = blake3()
-    with storage(path), open(path, "rb", buffering=0) as file:
-        while block := file.read(_BLOCK):
-            hasher.update(block)
-    if hasher.digest() != name.raw:
-        raise CorruptPack(f"what came as pack {name} is not what it is named after")
-    return Arrival(path, name, Pack(path).index.records)
 
 
 def bases_first(arrivals: list[Arrival]) -> tuple[list[Arrival], list[Arrival]]:

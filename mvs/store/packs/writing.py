@@ -12,8 +12,8 @@ from mvs.errors import MissingObject
 from mvs.format.ids import ObjectId
 from mvs.format.layout import FORMAT_FILE, object_path, pack_path, with_packs
 from mvs.format.pack import PACK_LINE, Record, Span, check_of, encode_end
+from mvs.store.aside.trash import Trash
 from mvs.store.objects import Objects
-from mvs.store.trash import Trash
 
 
 class PackWriter:

@@ -16,8 +16,8 @@ import pytest
 import mvs
 from mvs.backends.locks import exclusive
 from mvs.errors import Corrupt, NotFound, StoreBusy
+from mvs.store.aside.trash import Trash
 from mvs.store.store import Store
-from mvs.store.trash import Trash
 from tests.ops.dedup.families import as_files, quick, save
 from tests.ops.gc.stores import (
     BASE,
@@ -37,12 +37,12 @@ from tests.test_kill import FORKS
 
 PATIENCE = 120
 MOMENTS = {
-    "when it begins": ("mvs.store.trash.Trash.empty", 1),
+    "when it begins": ("mvs.store.aside.trash.Trash.empty", 1),
     "between the list and the refs": ("mvs.ops.gc.plan.roots", 1),
     "after the mark": ("mvs.ops.gc.run._rewritten", 1),
-    "before the lock": ("mvs.store.trash.Trash.sweep_staging", 1),
-    "after the lock": ("mvs.store.trash.Trash.sweep_views", 1),
-    "before trash is emptied": ("mvs.store.trash.Trash.empty", 2),
+    "before the lock": ("mvs.store.aside.trash.Trash.sweep_staging", 1),
+    "after the lock": ("mvs.store.aside.trash.Trash.sweep_views", 1),
+    "before trash is emptied": ("mvs.store.aside.trash.Trash.empty", 2),
 }
 
 

@@ -244,7 +244,7 @@ def test_a_pack_that_a_gc_which_was_cut_off_wrote_again_is_not_taken_for_the_old
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mvs.store.trash.Trash.take_object", cut_off)
+        patch.setattr("mvs.store.aside.trash.Trash.take_object", cut_off)
         with pytest.raises(KeyboardInterrupt):
             repo.gc(expire="now")
     check_kept(repo)

@@ -1,0 +1,1 @@
+"""What was taken out of its place: on the way out for good, or kept for whoever can mend it."""
