@@ -82,6 +82,12 @@ def was_whole(line: bytes) -> bool:
     return line.endswith(b"}") or Event.decode(line[:-1] + b"}") is not None
 
 
+def was_begun(data: bytes) -> bool:
+    """Tell whether a journal that does not begin with `MAGIC` is one whose very first line was cut off."""
+    line = data.partition(b"\n")[0]
+    return not data or (bool(line) and (MAGIC.startswith(line) or not line.strip(b"\0")))
+
+
 def needle(version: str) -> bytes:
     """Return bytes that every line about `version` holds."""
     return f'"version":"{version}"'.encode()

@@ -400,6 +400,27 @@ def test_a_line_that_was_cut_off_is_no_damage(repo: mvs.Repository) -> None:
     assert told(repo.fsck()) == [("journal-cut", [])]
 
 
+@pytest.mark.parametrize(
+    "left", [b"", b"mvs-jou", b"mvs-journal 1", bytes(300)], ids=["empty", "part", "line", "zeros"]
+)
+def test_a_journal_that_was_cut_off_when_it_was_begun_is_no_damage(repo: mvs.Repository, left: bytes) -> None:
+    """A first save that was killed, or lost its power, must not look like a damaged store for ever."""
+    (repo.store / "journal" / "fresh").mkdir()
+    (repo.store / "journal" / "fresh" / "@events").write_bytes(left)
+    assert (told(repo.fsck()), repo.fsck().ok) == ([("journal-cut", [])], True)
+    save(repo, "fresh:v1", b"more")
+    report = repo.fsck()
+    # With the newline that comes first, the whole line is what it must be.
+    assert (told(report), report.ok) == ([] if left in (b"", b"mvs-journal 1") else [("journal-cut", [])], True)
+
+
+@pytest.mark.parametrize("head", [b"mvs-journey 1\n", b"\0mvs-journal 1\n", b"\n"])
+def test_a_journal_that_begins_otherwise_is_damaged(repo: mvs.Repository, head: bytes) -> None:
+    journal = repo.store / "journal" / "bert" / "@events"
+    journal.write_bytes(head + journal.read_bytes())
+    assert ("journal-damaged", []) in told(repo.fsck())
+
+
 def test_a_lost_journal_is_found(repo: mvs.Repository) -> None:
     (repo.store / "journal" / "bert" / "@events").unlink()
     report = repo.fsck()

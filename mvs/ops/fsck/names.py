@@ -6,7 +6,7 @@ from functools import partial
 
 from mvs.backends.directory import Directory
 from mvs.errors import InvalidTag
-from mvs.format.journal import MAGIC, Event
+from mvs.format.journal import MAGIC, Event, was_begun
 from mvs.format.layout import ALIASES, EVENTS, JOURNAL, TAGS
 from mvs.format.names import LATEST, Spec, Tag, parse_name, parse_version
 from mvs.format.refs import Ref
@@ -169,7 +169,9 @@ class Names:
         except FAILURES as error:
             return [(report.JOURNAL_DAMAGED, reason(error), [])]
         found: list[tuple[str, str, list[Tag]]] = []
-        if not data.startswith(MAGIC):
+        if not data.startswith(MAGIC) and was_begun(data):
+            found.append((report.JOURNAL_CUT, "its first line was cut off, so readers pass over it", []))
+        elif not data.startswith(MAGIC):
             found.append((report.JOURNAL_DAMAGED, "it does not begin as a journal of this release", []))
         told: dict[str, Event] = {}
         known = set()
