@@ -95,7 +95,7 @@ class Directory:
         Only for whoever holds the lock of the store, which is why nobody else takes it for rubbish.
         """
         self.ensure(self._temps)
-        path = self._temp_name()
+        path = self.temp_name()
         with storage(self.root):
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             try:
@@ -131,7 +131,8 @@ class Directory:
         For what is derived: no lock is needed, and a reader must not believe what it finds.
         """
         path = self.path(key)
-        temp = f"{path}.{os.urandom(4).hex()}"
+        # Among those of whoever holds the lock: a gc may take it away, and then it is left out.
+        temp = self.temp_name()
         with contextlib.suppress(OSError):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             try:
@@ -170,7 +171,7 @@ class Directory:
         Return where what was there is kept until `discard`; None, and nothing done,
         where the file system has no hard links to do it with.
         """
-        beside, kept = self._temp_name(), self._temp_name()
+        beside, kept = self.temp_name(), self.temp_name()
         with storage(self.root):
             try:
                 os.link(path, beside, follow_symlinks=False)
@@ -275,5 +276,6 @@ class Directory:
         except OSError as error:
             raise SyncFailed(f"could not make '{path}' durable: {error.strerror}", hint="dmesg | tail") from error
 
-    def _temp_name(self) -> str:
+    def temp_name(self) -> str:
+        """Return a path for a file on its way to its key; gc removes what is left there."""
         return self.path(f"{self._temps}/{os.urandom(8).hex()}.tmp")

@@ -185,11 +185,12 @@ class Lookup:
         # A store that cannot be written to is searched all the same.
         with contextlib.suppress(OSError, MvsError):
             os.makedirs(os.path.dirname(path), exist_ok=True)
+            temp = self._disk.temp_name()
             try:
-                table.write(f"{path}.new")
-                os.rename(f"{path}.new", f"{path}.table")
+                table.write(temp)
+                os.rename(temp, f"{path}.table")
             except BaseException:
-                self._disk.discard(f"{path}.new")
+                self._disk.discard(temp)
                 raise
             self._tables[f"{path}.table"] = self._tables.pop(path)
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import mvs
+from mvs.backends.directory import Directory
 from mvs.backends.locks import exclusive
 from mvs.errors import Corrupt, NotFound, StoreBusy
 from mvs.store.aside.trash import Trash
@@ -248,6 +249,29 @@ def test_sessions_of_the_living_stay_and_those_of_the_dead_go(repo: mvs.Reposito
     assert not dead.exists()
     assert os.listdir(repo.store / "staging") == ["notes.txt"]
     check_kept(repo, KEPT | {"draft:v1": {"weights.bin": b"in the making"}})
+
+
+def test_what_a_reader_left_that_died_as_it_wrote_to_the_cache_goes(
+    repo: mvs.Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readers are killed every day, and what each leaves would add up."""
+    shutil.rmtree(repo.store / "cache")
+    rename = os.rename
+
+    def die(source: str, target: str) -> None:
+        if "/cache/" in target:
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", die)
+    monkeypatch.setattr(Directory, "discard", lambda *_: None)
+    with pytest.raises(KeyboardInterrupt):
+        mvs.open(repo.root).get("tuned:v2").read_bytes("model.safetensors")
+    monkeypatch.undo()
+    assert os.listdir(repo.store / "staging") != []
+    mvs.open(repo.root).gc(expire="now")
+    check_kept(repo)
+    check_swept(repo)
 
 
 @pytest.mark.parametrize(("age", "expire", "stays"), [(1, "7d", True), (8, "7d", False), (1, "now", False)])
