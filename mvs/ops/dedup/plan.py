@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mvs.codecs import blocks
 from mvs.codecs.derive.names import canonical
 from mvs.codecs.numbers import KINDS
-from mvs.errors import UNREADABLE, Corrupt, InvalidInput
+from mvs.errors import UNREADABLE, Corrupt, InvalidInput, MissingObject
 from mvs.format.ids import ObjectId
 from mvs.format.manifest import Manifest
 from mvs.format.names import Tag
@@ -112,8 +112,8 @@ def plan(
     if unknown := keep - KEEP:
         raise InvalidInput(f"cannot keep '{min(unknown)}' loose; there is {', '.join(sorted(KEEP))}")
     after = _last(store) if since_last else -1
-    chosen = [ref for ref in chosen if ref.created > after]
-    manifests = _manifests(store)
+    asked = {ref for ref in chosen if ref.created > after}
+    manifests = _manifests(store, asked)
     blobs = _blobs(manifests)
     _teach(store, manifests.values())
     kept = {
@@ -122,8 +122,8 @@ def plan(
     wanted: dict[ObjectId, _Blob] = {}
     seen: set[ObjectId] = set()
     kept_bytes = done = 0
-    for ref in sorted(set(chosen), key=lambda ref: (ref.created, ref.tag)):
-        for entry in (manifests.get(ref) or store.manifest(ref)).tree.files:
+    for ref in sorted(asked & manifests.keys(), key=lambda ref: (ref.created, ref.tag)):
+        for entry in manifests[ref].tree.files:
             if entry.blob in seen:
                 continue
             seen.add(entry.blob)
@@ -141,7 +141,11 @@ def plan(
         before: list[ObjectId] = []
         for blob in sorted(blobs.values(), key=lambda blob: (_is_quantised(store, blob), blob.created)):
             if blob.id in wanted:
-                item = _item(store, blob, blobs, before, depths)
+                try:
+                    item = _item(store, blob, blobs, before, depths)
+                except MissingObject:
+                    # It was there a moment ago: its version was deleted, and a gc took it.
+                    continue
                 depths[blob.id] = item.depth
                 items.append(item)
                 progress.advance(blob.size)
@@ -175,13 +179,23 @@ def _kept(store: Store, keep: frozenset[str]) -> Iterator[Ref]:
         yield from store.refs.aliased()
 
 
-def _manifests(store: Store) -> dict[Ref, Manifest]:
-    """Return every version that can be read: the others can be no bases."""
+def _manifests(store: Store, asked: Iterable[Ref]) -> dict[Ref, Manifest]:
+    """Return every version that can be read: the others can be no bases.
+
+    Of those `asked` for, one that was deleted and collected meanwhile is passed over, and one that is damaged is not.
+    """
     found = {}
     for name in store.refs.names():
         for ref in store.refs.readable(name, lambda _: None):
             with contextlib.suppress(*UNREADABLE):
                 found[ref] = store.manifest(ref)
+    for ref in asked:
+        if ref not in found:
+            try:
+                found[ref] = store.manifest(ref)
+            except UNREADABLE:
+                if store.refs.read(ref.tag) == ref:
+                    raise
     return found
 
 

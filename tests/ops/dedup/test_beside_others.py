@@ -167,6 +167,33 @@ def test_saves_checkouts_and_deletes_go_on_while_a_dedup_runs(repo: mvs.Reposito
     check(repo, {**EXPECTED, "new:v1": new, "again:v1": EXPECTED["bert:v2"]})
 
 
+@pytest.mark.parametrize("collected", [False, True], ids=["deleted", "collected"])
+@pytest.mark.parametrize("moment", ["_manifests", "_item"])
+def test_what_is_deleted_while_a_dedup_is_planned_is_passed_over(
+    repo: mvs.Repository, monkeypatch: pytest.MonkeyPatch, moment: str, collected: bool
+) -> None:
+    """Somebody else's clean-up at night is no reason for a dedup to fail."""
+    module = importlib.import_module("mvs.ops.dedup.plan")
+    there = getattr(module, moment)
+
+    done: list[str] = []
+
+    def late(*args: Any) -> Any:
+        if not done:
+            other = mvs.open(repo.root)
+            done.extend(map(str, other.delete("bert:v2")))
+            if collected:
+                other.gc(expire="now")
+        return there(*args)
+
+    monkeypatch.setattr(module, moment, late)
+    plan = repo.plan_dedup()
+    assert done == ["bert:v2"]
+    monkeypatch.undo()
+    repo.dedup(plan=plan)
+    check(repo, {tag: files for tag, files in EXPECTED.items() if tag != "bert:v2"})
+
+
 def test_a_base_that_is_lost_while_it_is_leaned_on_costs_the_dedup_and_nothing_else(repo: mvs.Repository) -> None:
     """A pack that relies on what is gone is rubbish, and looks like a model."""
     blob = next(file.blob for file in repo.get("bert:v1").files if file.path == "model.safetensors")
