@@ -59,12 +59,16 @@ def points(runner: Runner, template: Path, place: Path, scene: Scene) -> list[Po
     return found
 
 
+def injected(point: Point, what: str) -> list[str]:
+    """Return the options with which strace does something to a process at a call."""
+    inject = f"inject={point.name}:{what}:when={point.number}"
+    return [*(["-f"] * (not point.main)), "-o", "/dev/null", "-e", f"trace={point.name}", "-e", inject]
+
+
 def disturb(runner: Runner, template: Path, place: Path, scene: Scene, point: Point, what: str) -> bool:
     """Play a scene until it is disturbed, check what is there, and play it again; tell whether it was disturbed."""
     shutil.copytree(template, place, symlinks=True)
-    strace = ["-f"] * (not point.main)
-    strace += ["-o", "/dev/null", "-e", f"trace={point.name}", "-e", f"inject={point.name}:{what}:when={point.number}"]
-    done = runner.run(place, *scene.words, strace=strace)
+    done = runner.run(place, *scene.words, strace=injected(point, what))
     try:
         assert "Traceback" not in done.complained, done
         if what == KILL:
