@@ -251,6 +251,7 @@ class Repository(Sharing):
         Raises:
             DestinationExists: without `force`, `dest` holds something else.
             CorruptObject, MissingObject: the store's bytes are damaged; `dest` is as it was.
+            VersionNotFound: there is no such version, or it was deleted meanwhile, and its files are gone.
         """
         stored = ops.query.load(self._store, self._spec(spec))
         plan = ops.checkout.plan(self._store, stored, _path(dest, InvalidPath), include=include, exclude=exclude)

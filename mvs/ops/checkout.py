@@ -26,6 +26,7 @@ from mvs.errors import (
     ForbiddenPlace,
     InvalidPath,
     MissingObject,
+    VersionNotFound,
     command,
 )
 from mvs.format.ids import ObjectId
@@ -89,6 +90,7 @@ def run(store: Store, plan: CheckoutPlan, *, link: bool, force: bool, progress: 
     Raises:
         DestinationExists: without `force`, the destination holds other files.
         CorruptObject, MissingObject: the store's bytes are damaged; the destination is as before.
+        VersionNotFound: the version was deleted meanwhile, and its files are gone; likewise.
     """
     # A folder that is there, empty or not, is filled and not replaced: it may be
     # somebody's working directory.
@@ -181,6 +183,8 @@ def _copy(store: Store, entry: FileEntry, target: str, tag: Tag, advance: Advanc
                 # Whoever the umask lets read may execute.
                 os.fchmod(copy.fileno(), mode | (mode & 0o444) >> 2)
     except Corrupt as error:
+        if not store.refs.exists(tag):
+            raise VersionNotFound(f"version '{tag}' was deleted", hint=f"mvs restore {tag}") from error
         lost = "lost" if isinstance(error, MissingObject) else "damaged in the store"
         raise type(error)(
             f"file '{entry.path}' of '{tag}' is {lost}: {error.message}", hint=f"mvs log {tag.name}"

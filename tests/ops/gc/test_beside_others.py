@@ -16,8 +16,8 @@ import pytest
 import mvs
 from mvs.backends.directory import Directory
 from mvs.backends.locks import exclusive
-from mvs.errors import Corrupt, NotFound, StoreBusy
 from mvs.store.aside.trash import Trash
+from mvs.errors import Corrupt, NotFound, StoreBusy, VersionNotFound
 from mvs.store.store import Store
 from tests.ops.dedup.families import as_files, quick, save
 from tests.ops.gc.stores import (
@@ -298,6 +298,26 @@ def test_readers_that_have_files_open_read_on(repo: mvs.Repository) -> None:
         repo.delete("base:v1")
         repo.gc(expire="now")
         assert file.read() == CONTENTS["base"]["vocab.txt"]
+
+
+@pytest.mark.parametrize("link", [False, True], ids=["copied", "linked"])
+@pytest.mark.parametrize("tag", ["text:v1", "tuned:v2"], ids=["loose", "packed"])
+def test_a_checkout_that_a_deletion_overtakes_says_so(
+    repo: mvs.Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: str, link: bool
+) -> None:
+    """Who is told that a file is lost looks for the damage, and there is none."""
+    module = import_module("mvs.ops.checkout")
+    fill = getattr(module, "_fill")  # noqa: B009 - it is private
+
+    def late(*args: Any, **options: Any) -> None:
+        mvs.open(repo.root).delete(tag)
+        mvs.open(repo.root).gc(expire="now")
+        fill(*args, **options)
+
+    monkeypatch.setattr(module, "_fill", late)
+    with pytest.raises(VersionNotFound, match=f"version '{tag}' was deleted"):
+        mvs.open(repo.root).checkout(tag, tmp_path / "out", link=link)
+    assert not (tmp_path / "out").exists()
 
 
 def content(word: str) -> dict[str, bytes]:
