@@ -27,6 +27,7 @@ types: $(VENV)/made  ## Check types
 unit: $(VENV)/made  ## Run the tests
 	$(BIN)/pytest -n auto
 
+# Needs strace (apt-get install strace), and for one of them root, mkfs.ext4 and loop mounts; without, they are skipped.
 test-deep: $(VENV)/made  ## Run the proofs that take long
 	$(BIN)/pytest -n auto -m deep
 

@@ -3,32 +3,18 @@
 import hashlib
 import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mvs.workspace import write_setting
 from tests.proof.disk import LOST, RECORDED, Fate, Left, Recorder, Recording, fates, snapshot
-from tests.proof.running import STRACE, Runner, started
-from tests.proof.scenes import SCENES, Scene, check, prepare, recover
+from tests.proof.running import STRACE, Runner
+from tests.proof.scenes import SCENES, Scene, check, recover
 
 pytestmark = STRACE
 # The others write nothing that must outlive a power cut: a folder of the user's, and one of the cache.
 LASTING = [SCENES[name] for name in ("save", "move", "delete", "restore", "gc", "dedup", "undo")]
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("template") / "repo"
-    prepare(place)
-    return place
-
-
-@pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    with started(tmp_path_factory.mktemp("runner")) as runner:
-        yield runner
 
 
 def record(runner: Runner, template: Path, place: Path, scene: Scene) -> Recording:

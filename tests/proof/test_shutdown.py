@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.proof.disk import LOST
-from tests.proof.running import STRACE, Runner, started
-from tests.proof.scenes import Scene, check, prepare, recover
+from tests.proof.running import STRACE, Runner
+from tests.proof.scenes import Scene, check, recover
 from tests.proof.test_power_cut import LASTING
 from tests.proof.test_system_calls import KILL, injected, points
 
@@ -27,7 +27,7 @@ ROUNDS = 8
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def image(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Path:
     """A disk with a prepared store, all of it durable."""
     image = tmp_path_factory.mktemp("image") / "disk"
     with image.open("wb") as file:
@@ -35,17 +35,9 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if os.geteuid() != 0 or shutil.which("mkfs.ext4") is None:
         pytest.skip("only root can mount a disk, and mkfs.ext4 (apt-get install e2fsprogs) must be there")
     subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
-    # Elsewhere: this process keeps stores open in which it packed.
-    prepare(image.parent / "repo")
     with mounted(image) as disk:
-        shutil.copytree(image.parent / "repo", disk / "repo", symlinks=True)
+        shutil.copytree(template, disk / "repo", symlinks=True)
     return image
-
-
-@pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    with started(tmp_path_factory.mktemp("runner")) as runner:
-        yield runner
 
 
 @contextmanager
@@ -101,12 +93,10 @@ def test_what_was_printed_outlives_the_disk(image: Path, runner: Runner, tmp_pat
 
 @pytest.mark.parametrize("scene", LASTING, ids=str)
 def test_killed_at_a_call_and_shut_down_nothing_is_lost(
-    image: Path, runner: Runner, tmp_path: Path, scene: Scene
+    image: Path, template: Path, runner: Runner, tmp_path: Path, scene: Scene
 ) -> None:
-    copy = Path(shutil.copyfile(image, tmp_path / "disk"))
-    with mounted(copy) as disk:
-        shutil.copytree(disk / "repo", tmp_path / "template", symlinks=True)
-    found = points(runner, tmp_path / "template", tmp_path / "repo", scene)
+    copy = tmp_path / "disk"
+    found = points(runner, template, tmp_path / "repo", scene)
     for point in random.sample(found, min(ROUNDS, len(found))):
         shutil.copyfile(image, copy)
         with mounted(copy) as disk:

