@@ -33,7 +33,7 @@ PRELOADED = (
     "mvs.store.packs.writing",
     "mvs.store.staging",
     "mvs.store.tensors",
-    "mvs.store.trash",
+    "mvs.store.aside.trash",
     "numpy",
     "rich.progress",
 )

@@ -16,8 +16,8 @@ import pytest
 import mvs
 from mvs.backends.directory import Directory
 from mvs.backends.locks import exclusive
-from mvs.store.aside.trash import Trash
 from mvs.errors import Corrupt, NotFound, StoreBusy, VersionNotFound
+from mvs.store.aside.trash import Trash
 from mvs.store.store import Store
 from tests.ops.dedup.families import as_files, quick, save
 from tests.ops.gc.stores import (
