@@ -134,7 +134,8 @@ class Directory:
         # Among those of whoever holds the lock: a gc may take it away, and then it is left out.
         temp = self.temp_name()
         with contextlib.suppress(OSError):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
+            for folder in (os.path.dirname(temp), os.path.dirname(path)):
+                os.makedirs(folder, exist_ok=True)
             try:
                 with open(temp, "xb") as file:
                     file.write(data)

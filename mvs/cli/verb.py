@@ -2,7 +2,8 @@
 
 import functools
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
@@ -103,6 +104,15 @@ def find(repo: Repository, spec: str) -> Version:
         except NotFound:
             return repo.remote(name).get(rest)
     return repo.get(spec)
+
+
+def confirm(tags: Sequence[str], where: str = "") -> None:
+    """Show what would be deleted, and ask; anything but yes ends the command."""
+    for tag in tags:
+        click.echo(tag, err=True)
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise click.UsageError("nobody is there to ask: confirm with -y")
+    click.confirm(f"Delete {len(tags)} version{'s' if len(tags) != 1 else ''}{where}?", abort=True, err=True)
 
 
 def byte_count(text: str) -> int:

@@ -75,6 +75,7 @@ class Entry:
     aliases: tuple[Move, ...] = ()
     notes: tuple[Note, ...] = ()
     condemned: tuple[ObjectId, ...] = ()
+    collects: bool = False
     fence: int = 0
     needs: tuple[str, ...] = field(default=())
 
@@ -96,6 +97,7 @@ class Entry:
                 ],
                 "notes": [list(note) for note in self.notes],
                 "condemned": [name.raw for name in self.condemned],
+                "collects": self.collects,
                 "fence": self.fence,
             }
         )
@@ -145,6 +147,7 @@ class Entry:
                 for tag, key, value in map(_array, _array(found["notes"]))
             ),
             condemned=tuple(map(_id, _array(found["condemned"]))),
+            collects=_bool(found["collects"]),
             fence=_count(found["fence"]),
         )
 
@@ -226,6 +229,12 @@ def _bytes(value: Any) -> bytes:
 def _text(value: Any) -> str:
     if type(value) is not str:
         raise ValueError("something else where text must be")
+    return value
+
+
+def _bool(value: Any) -> bool:
+    if type(value) is not bool:
+        raise ValueError("something else where yes or no must be")
     return value
 
 

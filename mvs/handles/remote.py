@@ -1,9 +1,11 @@
 """A remote as the Python API hands it out: its versions, which can be read without being here."""
 
-from collections.abc import Iterable
+import builtins
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from mvs.errors import AliasNotFound, AmbiguousSpec, NameNotFound, VersionNotFound, command
+from mvs import ops, workspace
+from mvs.errors import AliasNotFound, AmbiguousSpec, NameNotFound, NeedsAll, VersionNotFound, command
 from mvs.format.manifest import Manifest
 from mvs.format.names import Spec
 from mvs.format.refs import Ref
@@ -12,6 +14,7 @@ from mvs.running.progress import Progress
 from mvs.store.store import Store
 
 if TYPE_CHECKING:
+    from mvs.ops.transfer import Collection, Health
     from mvs.store.remote.remote import Remote as Place
     from mvs.store.remote.state import State
 
@@ -21,8 +24,9 @@ _SHOWN = 8
 class Remote:
     """The versions of a remote, as its log tells them at the time of each call."""
 
-    def __init__(self, store: Store, place: "Place", progress: Progress) -> None:
+    def __init__(self, store: Store, place: "Place", progress: Progress, now: Callable[[], int]) -> None:
         self._store = store
+        self._now = now
         self._place = place
         self._progress = progress
 
@@ -66,6 +70,62 @@ class Remote:
         found = tags(state, [spec], self.name)
         # A bare name means the latest, which comes first.
         return self._version(Manifest.decode(self._place.log.manifest(found[0], state)), state)
+
+    def matching(self, *specs: str, all_versions: bool = False) -> "builtins.list[str]":
+        """Return the tags that `delete` would delete with the same arguments.
+
+        Raises:
+            NotFound, NeedsAll: as `delete`.
+        """
+        for spec in specs:
+            if Spec.parse(spec).bare and not all_versions:
+                raise NeedsAll(
+                    f"'{spec}' names a model, not a version; deleting all its versions must be asked for",
+                    hint=command("mvs", "delete", "--remote", self.name, spec, "--all"),
+                )
+        return tags(self._place.log.state(), specs, self.name) if specs else []
+
+    def delete(self, *specs: str, all_versions: bool = False) -> "builtins.list[str]":
+        """Let the remote have versions no longer, all in one step; return their tags.
+
+        Their files go with `gc`; what is here is not touched, and can be pushed again.
+
+        Raises:
+            NotFound: a spec stands for nothing there.
+            NeedsAll: a spec is a bare name, and not `all_versions`.
+            RemoteFailed: it cannot be reached.
+        """
+        chosen = self.matching(*specs, all_versions=all_versions)
+        return ops.transfer.delete(self._place, chosen, now=self._now, by=workspace.actor())
+
+    def plan_gc(self) -> "Collection":
+        """Return what `gc` would remove, and change nothing.
+
+        Raises:
+            RemoteFailed: it cannot be reached.
+        """
+        return ops.transfer.plan_collect(self._place)
+
+    def gc(self) -> "Collection":
+        """Remove from the remote what no version there needs; others may push and pull meanwhile.
+
+        What a push sent and never finished goes one collection later.
+
+        Raises:
+            RemoteFailed: it cannot be reached.
+        """
+        return ops.transfer.collect(self._place, now=self._now, by=workspace.actor())
+
+    def fsck(self, *, share: float = 0.0) -> "Health":
+        """Check that the remote has what its versions need, and read a share of its packs; nothing is changed.
+
+        With a `share` of 1 every byte is read, with less of it packs drawn at random.
+
+        Raises:
+            CorruptRemote, RemoteChanged: its log is damaged: nothing else can be told then.
+            RemoteFailed: it cannot be reached.
+        """
+        return ops.transfer.check(self._place, share=share, progress=self._progress)
 
     def _version(self, manifest: Manifest, state: "State") -> Version:
         known = state.versions[str(manifest.tag)]

@@ -165,7 +165,7 @@ class Sharing(Upkeep):
         Raises:
             RemoteNotFound: there is none of this name.
         """
-        return Remote(self._store, self._remote(name), self._progress)
+        return Remote(self._store, self._remote(name), self._progress, self._now)
 
     def fetch(self, remote: str | None = None) -> int:
         """Read what happened at a remote since it was last looked at; return how many versions it has.

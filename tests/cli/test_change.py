@@ -138,7 +138,7 @@ def test_delete_deletes_nothing_when_nobody_can_be_asked(cli: Cli, repo: mvs.Rep
 def test_delete_asks_on_a_terminal_and_goes_by_the_answer(
     cli: Cli, repo: mvs.Repository, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, count: int
 ) -> None:
-    monkeypatch.setattr("mvs.cli.verbs.change.sys", Seated())
+    monkeypatch.setattr("mvs.cli.verb.sys", Seated())
     result = cli("delete", "bert:v1", stdin=answer, code=code)
     assert "Delete 1 version?" in result.stderr
     assert result.stdout == ("bert:v1\n" if code == 0 else "")

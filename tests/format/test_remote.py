@@ -41,6 +41,7 @@ ENTRIES = st.builds(
         st.builds(Note, st.text(max_size=5), st.text(max_size=5), st.none() | st.text(max_size=5)), max_size=2
     ).map(tuple),
     condemned=st.lists(IDS, max_size=2).map(tuple),
+    collects=st.booleans(),
     fence=NUMBERS,
 )
 

@@ -1,12 +1,23 @@
 """Verbs that change what the store holds: save, delete, restore."""
 
-import sys
 from typing import Any
 
 import click
 
 from mvs.cli import render
-from mvs.cli.verb import SPECS, Verb, complete_spec, json_option, label, meta, pass_repository, read_json
+from mvs.cli.verb import (
+    SPECS,
+    Verb,
+    complete_remote,
+    complete_spec,
+    confirm,
+    json_option,
+    label,
+    meta,
+    pass_repository,
+    read_json,
+)
+from mvs.cli.verbs import remotes
 from mvs.repository import Repository
 
 
@@ -72,17 +83,22 @@ def save(
 @click.argument("specs", metavar="SPEC...", shell_complete=complete_spec, nargs=-1, required=True)
 @click.option("--all", "all_versions", is_flag=True, help="Let a bare name stand for all its versions")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask")
+@click.option("--remote", metavar="NAME", shell_complete=complete_remote, help="Delete at that remote, and not here")
 @json_option
 @pass_repository
-def delete(repo: Repository, specs: list[str], all_versions: bool, yes: bool, as_json: bool) -> None:
-    """Delete versions; `mvs restore` brings them back"""
+def delete(
+    repo: Repository, specs: list[str], all_versions: bool, yes: bool, remote: str | None, as_json: bool
+) -> None:
+    """Delete versions; `mvs restore` brings them back
+
+    What was deleted at a remote can be pushed again.
+    """
+    if remote is not None:
+        remotes.delete_there(repo, remote, specs, yes=yes, all_versions=all_versions, as_json=as_json)
+        return
     doomed = repo.matching(*specs, all_versions=all_versions)
     if not yes:
-        for tag in doomed:
-            click.echo(str(tag), err=True)
-        if sys.stdin is None or not sys.stdin.isatty():
-            raise click.UsageError("nobody is there to ask: confirm with -y")
-        click.confirm(f"Delete {len(doomed)} version{'s' if len(doomed) != 1 else ''}?", abort=True, err=True)
+        confirm([str(tag) for tag in doomed])
     gone = [str(tag) for tag in repo.delete(*doomed)]
     if as_json:
         render.as_json(gone)

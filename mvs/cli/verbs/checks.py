@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import click
 
 from mvs.cli import render
-from mvs.cli.verb import SPECS, Verb, complete_spec, json_option, pass_repository
+from mvs.cli.verb import SPECS, Verb, complete_remote, complete_spec, json_option, pass_repository
+from mvs.cli.verbs import remotes
 from mvs.repository import Repository
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def share(text: str) -> float:
     metavar="PATH",
     help="Repair with what lies in a folder as well: a checkout, a copy, another repository",
 )
+@click.option("--remote", metavar="NAME", shell_complete=complete_remote, help="Check that remote, and nothing here")
 @json_option
 @pass_repository
 def fsck(
@@ -64,6 +66,7 @@ def fsck(
     sample: float | None,
     repair: bool,
     source: str | None,
+    remote: str | None,
     as_json: bool,
 ) -> None:
     """Check that everything saved is whole, and tell which versions suffer where it is not
@@ -71,6 +74,11 @@ def fsck(
     Without SPEC the whole store; a bare name stands for all its versions. Nothing is changed without --repair, and
     everything else may go on meanwhile. The exit code is 1 when something is damaged, or stays so.
     """
+    if remote is not None:
+        if specs or repair:
+            raise click.UsageError("--remote checks the whole remote, and mends nothing: leave out SPEC and --repair")
+        remotes.fsck_there(repo, remote, share=1.0 if full else sample or 0.0, as_json=as_json)
+        return
     if source is not None and not repair:
         raise click.UsageError("--from needs --repair")
     if repair:

@@ -3,7 +3,8 @@
 import click
 
 from mvs.cli import render
-from mvs.cli.verb import SPECS, Verb, byte_count, complete_spec, json_option, pass_repository
+from mvs.cli.verb import SPECS, Verb, byte_count, complete_remote, complete_spec, json_option, pass_repository
+from mvs.cli.verbs import remotes
 from mvs.repository import Repository
 
 
@@ -76,14 +77,17 @@ def du(repo: Repository, specs: tuple[str, ...], as_json: bool) -> None:
 @click.command(cls=Verb)
 @click.option("-n", "--dry-run", is_flag=True, help="Print what would be removed")
 @click.option("--expire", metavar="TIME", default="7d", help="Let go of what was deleted so long ago: 12h, now [7d]")
+@click.option("--remote", metavar="NAME", shell_complete=complete_remote, help="At that remote, and not here")
 @json_option
 @pass_repository
-def gc(repo: Repository, dry_run: bool, expire: str, as_json: bool) -> None:
+def gc(repo: Repository, dry_run: bool, expire: str, remote: str | None, as_json: bool) -> None:
     """Remove what no version needs any more
 
     Versions that were deleted less than TIME ago are kept, so that they can be restored.
     """
-    if dry_run:
+    if remote is not None:
+        remotes.gc_there(repo, remote, dry_run=dry_run, as_json=as_json)
+    elif dry_run:
         render.gc_plan(repo.plan_gc(expire=expire), json_wanted=as_json)
     else:
         render.gc_result(repo.gc(expire=expire), json_wanted=as_json)

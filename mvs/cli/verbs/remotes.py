@@ -1,12 +1,12 @@
 """Verbs that reach out: push, pull, remote."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 from mvs.cli import render
-from mvs.cli.verb import SPECS, Verb, complete_remote, complete_spec, json_option, pass_repository
+from mvs.cli.verb import SPECS, Verb, complete_remote, complete_spec, confirm, json_option, pass_repository
 from mvs.repository import Repository
 
 _remote_option = click.option(
@@ -168,6 +168,38 @@ def remote_remove(repo: Repository, name: str) -> None:
 def remote_set_url(repo: Repository, name: str, url: str) -> None:
     """Look for a remote elsewhere"""
     repo.set_remote_url(name, url)
+
+
+def delete_there(
+    repo: Repository, name: str, specs: Sequence[str], *, yes: bool, all_versions: bool, as_json: bool
+) -> None:
+    """Let a remote have versions no longer, and print which."""
+    place = repo.remote(name)
+    if not yes:
+        confirm(place.matching(*specs, all_versions=all_versions), f" at '{name}'")
+    gone = place.delete(*specs, all_versions=all_versions)
+    if as_json:
+        render.as_json(gone)
+    elif gone:
+        click.echo("\n".join(gone))
+
+
+def gc_there(repo: Repository, name: str, *, dry_run: bool, as_json: bool) -> None:
+    """Remove from a remote what no version there needs, and print how much."""
+    place = repo.remote(name)
+    found = place.plan_gc() if dry_run else place.gc()
+    text = f"{len(found.packs) + len(found.strays)} files, {render.size(found.bytes)}"
+    _tell(found.to_dict(), as_json, f"would remove {text}" if dry_run else f"removed {text}")
+
+
+def fsck_there(repo: Repository, name: str, *, share: float, as_json: bool) -> None:
+    """Check a remote, print what is wrong, and exit with 1 where something is."""
+    found = repo.remote(name).fsck(share=share)
+    lines = [f"{message}; it hits {', '.join(tags) or 'no version'}" for message, tags in found.findings]
+    lines.append(f"{_count(range(found.versions))}, {found.packs} packs, {render.size(found.bytes)} read")
+    _tell(found.to_dict(), as_json, "\n".join(lines))
+    if found.findings:
+        raise click.exceptions.Exit(1)
 
 
 def _row(name: str, settings: Mapping[str, Any]) -> tuple[str, str, str]:

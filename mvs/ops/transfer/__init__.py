@@ -2,5 +2,21 @@
 
 from mvs.ops.transfer.pull import Pulled, PullPlan, plan_pull, pull
 from mvs.ops.transfer.push import Pushed, PushPlan, plan_push, push
+from mvs.ops.transfer.upkeep import Collection, Health, check, collect, delete, plan_collect
 
-__all__ = ["PullPlan", "Pulled", "PushPlan", "Pushed", "plan_pull", "plan_push", "pull", "push"]
+__all__ = [
+    "Collection",
+    "Health",
+    "PullPlan",
+    "Pulled",
+    "PushPlan",
+    "Pushed",
+    "check",
+    "collect",
+    "delete",
+    "plan_collect",
+    "plan_pull",
+    "plan_push",
+    "pull",
+    "push",
+]

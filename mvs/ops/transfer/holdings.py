@@ -31,7 +31,9 @@ class Holdings:
 
 
 def closure(
-    wanted: Iterable[ObjectId], find: Callable[[ObjectId], Held | None], stop: Callable[[ObjectId], bool]
+    wanted: Iterable[ObjectId],
+    find: Callable[[ObjectId], Held | None],
+    stop: Callable[[ObjectId], bool] = lambda _: False,
 ) -> tuple[dict[ObjectId, Held], set[ObjectId]]:
     """Return the records that objects come from, by id, and the ids of those that have none; what `stop` says is left.
 

@@ -97,15 +97,7 @@ def push(
         versions, places, count = sender.send(state, new)
         sent += count
         packs.update(place.name for place in places)
-        return Entry(
-            number=state.number + 1,
-            previous=state.last,
-            at=now(),
-            by=by,
-            nonce=os.urandom(8),
-            packs=tuple(places),
-            versions=tuple(versions),
-        )
+        return state.next_entry(now(), by, packs=tuple(places), versions=tuple(versions))
 
     if plan.refs:
         if plan.packing.items:
@@ -127,8 +119,8 @@ class _Sender:
 
     def send(self, state: State, refs: list[Ref]) -> tuple[list[Sent], list[PackPlace], int]:
         """Send what a remote in this state lacks; return what it then has, the packs that are new, and bytes sent."""
-        # What was sent before a fence went up is given up with all that no entry names.
-        ours = {name: place for name, place in self._sent.items() if place.generation >= state.fence}
+        # What was sent may have been given up since, as nothing named it.
+        ours = {name: place for name, place in self._sent.items() if state.counts(place)}
         have = self._remote.packs.indexes(state.packs.values())
         there = Holdings({**have, **{name: self._indexes[name] for name in ours}})
         manifests = {ref: self._store.manifest(ref) for ref in refs}
@@ -137,14 +129,14 @@ class _Sender:
         count = 0
         with self._store.session() as session:
             for path, name, index in self._packed(records, session.path):
-                place = PackPlace(name, state.fence, os.path.getsize(path))
+                place = PackPlace(name, state.generation, os.path.getsize(path))
                 count += self._upload(place, path, index)
                 self._sent[name] = ours[name] = place
                 self._indexes[name] = index
         there = Holdings({**have, **{name: self._indexes[name] for name in ours}})
         versions = []
         for ref in refs:
-            needed, missing = closure({entry.blob for entry in manifests[ref].tree.files}, there.find, lambda _: False)
+            needed, missing = closure({entry.blob for entry in manifests[ref].tree.files}, there.find)
             if missing:
                 raise MissingObject(
                     f"object {min(missing)} of '{ref.tag}' is gone", hint=command("mvs", "fsck", ref.tag)
@@ -155,11 +147,14 @@ class _Sender:
         return versions, [ours[name] for name in sorted(used & ours.keys())], count
 
     def _records(self, blobs: set[ObjectId], there: Holdings) -> dict[ObjectId, Held]:
-        """Return the records that the other side lacks, whatever is loose packed for it."""
+        """Return the records that the other side lacks, whatever is loose packed for it.
+
+        What it has may lean on what it lacks, where it gave up packs.
+        """
         while True:
-            found, missing = closure(blobs, self._find, lambda other: there.find(other) is not None)
+            found, missing = closure(blobs, lambda other: there.find(other) or self._find(other))
             if not missing:
-                return found
+                return {id: held for id, held in found.items() if there.find(id) is None}
             # Bases of what is packed may be loose themselves, and belong to other versions.
             if gone := [id for id in missing if not self._store.objects.is_loose(id)]:
                 raise MissingObject(f"object {min(gone)} is gone, and something to be pushed needs it", hint="mvs fsck")

@@ -1,5 +1,6 @@
 """What the entries of a remote's log come to."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ from mvs.format.manifest import Manifest
 from mvs.format.remote import NO_ENTRY, Entry, PackPlace, id_of
 
 # The form of a state that is kept in the cache.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +28,29 @@ class Known:
 
 @dataclass(slots=True)
 class State:
-    """A remote after entry `number`, whose id is `last`. Versions are by tag, aliases by `name@alias`."""
+    """A remote after entry `number`, whose id is `last`. Versions are by tag, aliases by `name@alias`.
+
+    Packs are written in `generation`. Those of one before `fence` that are no part of the remote are given up,
+    and so are those `condemned`, which are kept in mind until the fence is behind them.
+    """
 
     number: int = 0
     last: ObjectId = NO_ENTRY
+    generation: int = 0
     fence: int = 0
+    condemned: set[tuple[ObjectId, int]] = field(default_factory=set)
     packs: dict[ObjectId, PackPlace] = field(default_factory=dict)
     versions: dict[str, Known] = field(default_factory=dict)
     aliases: dict[str, ObjectId] = field(default_factory=dict)
     notes: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def next_entry(self, at: int, by: str, **fields: Any) -> Entry:
+        """Return the entry that changes a remote in this state: `fields` are those of `Entry`."""
+        return Entry(number=self.number + 1, previous=self.last, at=at, by=by, nonce=os.urandom(8), **fields)
+
+    def counts(self, place: PackPlace) -> bool:
+        """Tell whether a pack that was written there may become part of the remote."""
+        return place.generation >= self.fence and (place.name, place.generation) not in self.condemned
 
     def apply(self, data: bytes) -> None:
         """Go on to the next entry, whose bytes are `data`.
@@ -47,10 +62,10 @@ class State:
         entry = Entry.decode(data)
         if entry.number != self.number + 1 or entry.previous != self.last:
             raise CorruptRemote(f"entry {self.number + 1} of the remote's log does not follow from the one before")
-        fence = max(self.fence, entry.fence)
-        packs = {name: place for name, place in self.packs.items() if name not in set(entry.condemned)}
+        gone = set(entry.condemned)
+        packs = {name: place for name, place in self.packs.items() if name not in gone}
         for place in entry.packs:
-            if place.generation < fence:
+            if not self.counts(place) or place.generation < entry.fence:
                 raise CorruptRemote(f"entry {entry.number} of the remote's log counts on a pack that was given up")
             packs[place.name] = place
         versions = dict(self.versions)
@@ -63,6 +78,8 @@ class State:
             if tag in versions or any(name not in packs for name in sent.packs):
                 raise CorruptRemote(f"entry {entry.number} of the remote's log brings '{tag}' against the rules")
             versions[tag] = known
+        if any(name not in packs for known in versions.values() for name in known.packs):
+            raise CorruptRemote(f"entry {entry.number} of the remote's log gives up a pack that a version needs")
         aliases = dict(self.aliases)
         for move in entry.aliases:
             if aliases.get(move.alias) != move.old:
@@ -78,7 +95,11 @@ class State:
             else:
                 labels[note.key] = note.value
             self.notes[note.tag] = labels
-        self.fence, self.packs, self.versions, self.aliases = fence, packs, versions, aliases
+        self.condemned |= {(name, self.packs[name].generation) for name in gone & self.packs.keys()}
+        self.fence = max(self.fence, entry.fence)
+        self.condemned = {place for place in self.condemned if place[1] >= self.fence}
+        self.generation = entry.number if entry.collects else self.generation
+        self.packs, self.versions, self.aliases = packs, versions, aliases
         self.number, self.last = entry.number, id_of(data)
 
     def encode(self) -> bytes:
@@ -88,7 +109,9 @@ class State:
                 _VERSION,
                 self.number,
                 self.last.raw,
+                self.generation,
                 self.fence,
+                [[name.raw, generation] for name, generation in self.condemned],
                 [[place.name.raw, place.generation, place.size] for place in self.packs.values()],
                 [
                     [tag, known.id.raw, known.created, [name.raw for name in known.packs], known.number]
@@ -104,13 +127,15 @@ class State:
     def decode(cls, data: bytes) -> "State | None":
         """Return the state whose bytes are `data`; None where they are of another form: it can be made again."""
         try:
-            form, number, last, fence, packs, versions, aliases, notes = msgpack.unpackb(data)
+            form, number, last, generation, fence, condemned, packs, versions, aliases, notes = msgpack.unpackb(data)
             if form != _VERSION:
                 return None
             return cls(
                 number,
                 ObjectId(last),
+                generation,
                 fence,
+                {(ObjectId(name), at) for name, at in condemned},
                 {ObjectId(name): PackPlace(ObjectId(name), generation, size) for name, generation, size in packs},
                 {
                     tag: Known(ObjectId(id), created, tuple(map(ObjectId, names)), at)

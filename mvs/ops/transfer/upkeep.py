@@ -1,0 +1,175 @@
+"""What keeps a remote in order: versions deleted, garbage collected, everything checked."""
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from blake3 import blake3
+
+from mvs.errors import Corrupt, CorruptRemote
+from mvs.format.ids import ObjectId
+from mvs.format.manifest import Manifest
+from mvs.format.remote import Entry, PackPlace, index_key
+from mvs.ops.transfer.holdings import Holdings, closure
+from mvs.running.progress import Progress
+from mvs.store.remote.remote import Remote
+from mvs.store.remote.state import State
+
+_READ = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """What a collection at a remote removes, or would: packs that no version needs, and files that no entry names."""
+
+    packs: tuple[PackPlace, ...]
+    strays: tuple[str, ...]
+    bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts as JSON holds them, the form `--json` prints."""
+        return {"packs": len(self.packs), "strays": len(self.strays), "bytes": self.bytes}
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a check of a remote found: how much was looked at, and what is wrong, with the versions that suffer."""
+
+    versions: int
+    packs: int
+    bytes: int
+    findings: tuple[tuple[str, tuple[str, ...]], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts as JSON holds them, the form `--json` prints."""
+        return {
+            "versions": self.versions,
+            "packs": self.packs,
+            "bytes": self.bytes,
+            "findings": [{"message": message, "versions": list(tags)} for message, tags in self.findings],
+        }
+
+
+def delete(remote: Remote, tags: Iterable[str], *, now: Callable[[], int], by: str) -> list[str]:
+    """Let a remote have versions no longer, in one step; return those that it had. Their files go with `collect`.
+
+    Raises:
+        RemoteFailed: it cannot be reached.
+    """
+    wanted = list(tags)
+    gone: list[str] = []
+
+    def make(state: State) -> Entry | None:
+        gone[:] = [tag for tag in wanted if tag in state.versions]
+        if not gone:
+            return None
+        return state.next_entry(now(), by, deleted=tuple((tag, state.versions[tag].id) for tag in gone))
+
+    remote.log.commit(make)
+    return gone
+
+
+def plan_collect(remote: Remote) -> Collection:
+    """Return what `collect` would remove now; nothing is changed anywhere."""
+    state = remote.log.state()
+    return _collection(remote, state, _needless(state), state.generation)
+
+
+def collect(remote: Remote, *, now: Callable[[], int], by: str) -> Collection:
+    """Remove from a remote what no version there needs.
+
+    First an entry says what goes; whoever writes a later one knows it, so nothing that goes is counted on. What was
+    sent and never named goes one collection later, as its sender may be at work.
+
+    Raises:
+        RemoteFailed: it cannot be reached. What the entry gave up goes with the next collection.
+    """
+    doomed: list[PackPlace] = []
+    before = 0
+
+    def make(state: State) -> Entry:
+        nonlocal before
+        before = state.generation
+        doomed[:] = _needless(state)
+        names = tuple(place.name for place in doomed)
+        return state.next_entry(now(), by, condemned=names, collects=True, fence=before)
+
+    state = remote.log.commit(make)
+    found = _collection(remote, state, doomed, before)
+    keys = [place.key for place in found.packs] + list(found.strays)
+    kept = {place.name for place in state.packs.values()}
+    remote.bucket.remove([*keys, *(index_key(place.name) for place in found.packs if place.name not in kept)])
+    return found
+
+
+def check(remote: Remote, *, share: float, progress: Progress) -> Health:
+    """Check that a remote has what its versions need, and read a share of its packs; nothing is changed.
+
+    Raises:
+        CorruptRemote, RemoteChanged: its log is damaged: nothing else can be told then.
+        RemoteFailed: it cannot be reached.
+    """
+    state = remote.log.state()
+    sizes = {found.key: found.size for found in remote.bucket.keys("packs/")}
+    drawn = set(random.sample(sorted(state.packs), round(share * len(state.packs)))) if share < 1 else set(state.packs)
+    wrong: dict[ObjectId, str] = {}
+    read = 0
+    progress.start("checking", sum(place.size for place in state.packs.values()))
+    try:
+        for place in state.packs.values():
+            try:
+                if sizes.get(place.key) != place.size:
+                    raise CorruptRemote(f"pack {place.name} is {'cut off' if place.key in sizes else 'gone'}")
+                remote.packs.index(place)
+                if place.name in drawn:
+                    _read_through(remote, place)
+                    read += place.size
+            except Corrupt as error:
+                wrong[place.name] = error.message
+            progress.advance(place.size)
+    finally:
+        progress.finish()
+    findings = [
+        (message, tuple(tag for tag, known in state.versions.items() if name in known.packs))
+        for name, message in sorted(wrong.items())
+    ]
+    there = Holdings(remote.packs.indexes(place for place in state.packs.values() if place.name not in wrong))
+    for data in remote.log.manifests(state):
+        manifest = Manifest.decode(data)
+        _, missing = closure({entry.blob for entry in manifest.tree.files}, there.find)
+        if missing and not wrong.keys() & set(state.versions[str(manifest.tag)].packs):
+            findings.append((f"object {min(missing)} is in no pack", (str(manifest.tag),)))
+    return Health(len(state.versions), len(state.packs), read, tuple(findings))
+
+
+def _needless(state: State) -> list[PackPlace]:
+    needed = {name for known in state.versions.values() for name in known.packs}
+    return [place for name, place in sorted(state.packs.items()) if name not in needed]
+
+
+def _collection(remote: Remote, state: State, doomed: list[PackPlace], fence: int) -> Collection:
+    """Return what goes: packs that are given up, and files of packs that no entry names and none will."""
+    named = {place.key for place in state.packs.values()} | {place.key for place in doomed}
+    condemned = {PackPlace(name, generation, 0).key for name, generation in state.condemned}
+    strays = [
+        found
+        for found in remote.bucket.keys("packs/")
+        if found.key not in named and (found.key in condemned or _generation(found.key) < fence)
+    ]
+    size = sum(place.size for place in doomed) + sum(found.size for found in strays)
+    return Collection(tuple(doomed), tuple(found.key for found in strays), size)
+
+
+def _generation(key: str) -> int:
+    digits = key.split("/")[1]
+    # What is no pack of ours is left alone.
+    return int(digits) if digits.isdigit() else 1 << 63
+
+
+def _read_through(remote: Remote, place: PackPlace) -> None:
+    hasher = blake3()
+    for at in range(0, place.size, _READ):
+        hasher.update(remote.bucket.read_range(place.key, at, min(_READ, place.size - at)))
+    if hasher.digest() != place.name.raw:
+        raise CorruptRemote(f"pack {place.name} is not what it is named after")
