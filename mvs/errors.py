@@ -9,7 +9,8 @@
     │   ├── EmptyFolder         15
     │   ├── ForbiddenPlace      16  the store itself, or files mvs does not own
     │   ├── NeedsAll            17  a bare name where every version would go
-    │   └── MissingExtra        18  a library that is not installed
+    │   ├── MissingExtra        18  a library that is not installed
+    │   └── QueryError          19  (a ValueError) an expression that is not understood
     ├── NotFound                20  (a KeyError) nothing answers to that
     │   ├── NameNotFound        21
     │   ├── VersionNotFound     22
@@ -141,6 +142,13 @@ class MissingExtra(InvalidInput):
 
     kind = "missing-extra"
     exit_code = 18
+
+
+class QueryError(InvalidInput, ValueError):
+    """An expression is not understood; the message shows where, on lines of its own."""
+
+    kind = "query-error"
+    exit_code = 19
 
 
 class NotFound(MvsError, KeyError):

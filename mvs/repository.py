@@ -23,6 +23,7 @@ from mvs.errors import (
 from mvs.format.ids import ObjectId
 from mvs.format.layout import FORMAT_FILE
 from mvs.format.names import Tag, parse_target
+from mvs.format.refs import Ref
 from mvs.format.values import labels_of, metadata_of
 from mvs.handles.sharing import Sharing
 from mvs.handles.upkeep import SpecLike
@@ -185,40 +186,49 @@ class Repository(Sharing):
         return self._version(ops.query.load(self._store, self._spec(spec)))
 
     def list(
-        self, name: str | None = None, *, labels: Mapping[str, str] | None = None, limit: int | None = None
+        self,
+        name: str | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        where: str | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
     ) -> builtins.list[Version]:
-        """Return versions, newest first: all, or those of a name or glob, that have all the labels.
+        """Return versions: all, or those of a name or glob, that have all the labels and for which `where` is true.
 
-        A damaged version is left out with a notice.
+        `where` is an expression such as "metadata.accuracy > 0.9 and created > '7 days ago'", `sort` an order such as
+        "metadata.val_loss:asc,created:desc"; without one, newest first. A damaged version is left out with a notice.
 
         Raises:
             NameNotFound: `name` is no glob and has no version.
+            QueryError: `where` or `sort` is not understood.
         """
-        found = ops.query.listing(self._store, name, labels_of(labels), limit, self._progress.notice)
-        return [self._version(stored) for stored in found]
+        return [self._version(stored) for stored in self._found(name, labels, where, sort, limit, offset)]
 
-    def delete(self, *specs: SpecLike, all_versions: bool = False) -> builtins.list[Tag]:
+    def delete(self, *specs: SpecLike, all_versions: bool = False, where: str | None = None) -> builtins.list[Tag]:
         """Delete tags and return those that were deleted; all are found before the first is deleted.
 
-        `latest` moves back to the most recently saved version that is left.
+        With `where` only versions for which it is true, of all versions without `specs`; a bare name then
+        stands for all its versions. `latest` moves back to the most recently saved version that is left.
         `restore` takes it back.
 
         Raises:
-            NeedsAll: a bare name without `all_versions`.
+            NeedsAll: a bare name without `all_versions` or `where`.
             NotFound: a spec stands for nothing; nothing was deleted.
+            QueryError: `where` is not understood.
         """
-        doomed = ops.delete.plan(self._store, map(self._spec, specs), all_versions=all_versions)
+        doomed = self._doomed(specs, where, all_versions=all_versions)
         gone = ops.delete.delete(self._store, doomed, now=time.time_ns, by=workspace.actor())
         return [ref.tag for ref in gone]
 
-    def matching(self, *specs: SpecLike, all_versions: bool = False) -> builtins.list[Tag]:
+    def matching(self, *specs: SpecLike, all_versions: bool = False, where: str | None = None) -> builtins.list[Tag]:
         """Return the tags that `delete` would delete, and delete nothing.
 
         Raises:
-            NeedsAll, NotFound: as `delete` does.
+            NeedsAll, NotFound, QueryError: as `delete` does.
         """
-        doomed = ops.delete.plan(self._store, map(self._spec, specs), all_versions=all_versions)
-        return [ref.tag for ref in doomed]
+        return [ref.tag for ref in self._doomed(specs, where, all_versions=all_versions)]
 
     def restore(self, tag: str | Tag) -> Version:
         """Give a deleted tag back what it meant, and return the version.
@@ -288,6 +298,11 @@ class Repository(Sharing):
         """
         ours, theirs = (ops.query.load(self._store, self._spec(spec)) for spec in (before, after))
         return ops.diff.diff(self._store, ours, theirs, tensors=tensors, progress=self._progress)
+
+    def _doomed(self, specs: tuple[SpecLike, ...], where: str | None, *, all_versions: bool) -> builtins.list[Ref]:
+        if where is None:
+            return ops.delete.plan(self._store, map(self._spec, specs), all_versions=all_versions)
+        return self._chosen(specs, where)
 
     def _save(self, request: "Request", source: str, take: "Take", session: "Session") -> Version:
         folder = ops.walk.walk(source)

@@ -14,7 +14,7 @@ from mvs.backends.failures import storage
 from mvs.errors import InvalidConfig, NotARepository, command
 from mvs.format.layout import FORMAT_FAMILY, FORMAT_FILE
 from mvs.format.paths import FORBIDDEN
-from mvs.format.sizes import parse_size
+from mvs.query.sizes import parse_size
 
 CONTROL = FORBIDDEN
 CONFIG = "config.toml"

@@ -1,6 +1,6 @@
 """What a stranger reads is true: commands run, code runs, links lead somewhere, constants agree with the code.
 
-In README.md and the pages of docs named below every ```console block is run, in order, in one shell.
+In README.md and the pages of `COMMANDED` every ```console block is run, in order, in one shell.
 A block that shows output shows all of it; a block that shows none only has to succeed.
 A ```python block that begins with `# NAME.py` is that file; other ones are run as they stand.
 """
@@ -33,7 +33,7 @@ from tests import demo, reference
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-COMMANDED = ["README.md", "docs/tutorial.md", "docs/dedup.md", "docs/fsck.md", "docs/sharing.md"]
+COMMANDED = ["README.md", "docs/tutorial.md", "docs/dedup.md", "docs/fsck.md", "docs/query.md", "docs/sharing.md"]
 FORMAT = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
 SEPARATOR = "\x1e"
 # So that the tests need nothing but Python; on machines that have it, `b3sum` prints the same.

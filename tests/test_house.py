@@ -23,6 +23,7 @@ FLOORS = {
     "format": 1,
     "codecs": 1,
     "backends": 1,
+    "query": 1,
     "store": 2,
     "ops": 3,
     "workspace": 3,
@@ -38,7 +39,7 @@ FLOORS = {
 MAX_LINES = 500
 MAX_ENTRIES = 12
 NETWORK = {"socket", "ssl", "http", "urllib", "ftplib", "smtplib", "requests", "httpx", "aiohttp", "boto3", "obstore"}
-HEAVY = {"numpy", "rich", "obstore", "filelock", "msgpack", "blake3"}
+HEAVY = {"numpy", "rich", "obstore", "filelock", "msgpack", "blake3", "sqlite3"}
 
 
 @dataclass(frozen=True)

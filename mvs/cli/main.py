@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from mvs._about import __version__
-from mvs.errors import MvsError, StorageFailed, command
+from mvs.errors import MvsError, QueryError, StorageFailed, command
 
 INTERRUPTED = 130
 INTERNAL = 70
@@ -102,7 +102,9 @@ def run(arguments: list[str] | None = None) -> None:
     except MvsError as error:
         if said.get("debug"):
             raise
-        _say(error.message, error.hint)
+        # It shows the expression on lines of its own.
+        lines = error.message.split("\n") if isinstance(error, QueryError) else [error.message]
+        _say("\n".join(map(_printable, lines)), error.hint)
         code = error.exit_code
     except click.ClickException as error:
         error.show()
@@ -123,14 +125,14 @@ def run(arguments: list[str] | None = None) -> None:
         if said.get("debug"):
             raise
         place = f"'{error.filename}': " if error.filename else ""
-        _say(f"{place}{error.strerror or error}", "")
+        _say(_printable(f"{place}{error.strerror or error}"), "")
         code = StorageFailed.exit_code
         _drop_output()
     except Exception as error:
         if said.get("debug"):
             raise
         _say(
-            f"internal error: {type(error).__name__}: {error}",
+            _printable(f"internal error: {type(error).__name__}: {error}"),
             command("mvs", "--debug", *(sys.argv[1:] if arguments is None else arguments)),
         )
         code = INTERNAL
@@ -150,7 +152,7 @@ def _say(message: str, hint: str) -> None:
 
     # None: click decides by the terminal.
     colour = False if forbids_colour() else None
-    click.echo(click.style("error: ", fg="red", bold=True) + _printable(message), err=True, color=colour)
+    click.echo(click.style("error: ", fg="red", bold=True) + message, err=True, color=colour)
     if hint:
         click.echo(f"hint:  {_printable(hint)}", err=True)
 

@@ -12,8 +12,8 @@ from mvs import repository
 from mvs.cli.bar import Bar
 from mvs.cli.main import settings
 from mvs.errors import InvalidMetadata, MvsError, NotFound
-from mvs.format.sizes import parse_size
 from mvs.handles.version import Version
+from mvs.query.sizes import parse_size
 from mvs.repository import Repository
 
 if TYPE_CHECKING:
@@ -68,6 +68,12 @@ def open_repository(ctx: click.Context) -> Repository:
 def json_option(function: Function) -> Function:
     """Add `--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON")(function)
+
+
+def where_option(function: Function) -> Function:
+    """Add `--where`."""
+    text = 'Only versions for which EXPR is true, such as "metadata.accuracy > 0.9"'
+    return click.option("--where", metavar="EXPR", help=text)(function)
 
 
 def complete_spec(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":

@@ -53,6 +53,18 @@ def decode(data: bytes) -> Any:
     return value
 
 
+def unchecked(data: bytes) -> Any:
+    """Return the value whose encoding is `data`, canonical or not.
+
+    Raises:
+        ValueError: `data` is not msgpack of one value.
+    """
+    try:
+        return msgpack.unpackb(data, raw=False, use_list=True)
+    except (TypeError, OverflowError, msgpack.UnpackException) as error:
+        raise ValueError(f"not msgpack: {error}") from error
+
+
 def _sorted_map(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs) or list(found) != sorted(found):

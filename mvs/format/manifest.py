@@ -69,6 +69,20 @@ class Tree(NamedTuple):
         }
 
 
+class Said(NamedTuple):
+    """What a manifest says, but for the names and ids of its files."""
+
+    name: str
+    version: str
+    created: int
+    sizes: list[int]
+    labels: Mapping[str, str]
+    metadata: Mapping[str, Any]
+    context: Mapping[str, Any]
+    parents: list[bytes]
+    message: str
+
+
 class Manifest(NamedTuple):
     """One version, whole. `created` is in nanoseconds since the epoch, UTC."""
 
@@ -100,6 +114,20 @@ class Manifest(NamedTuple):
                 "tree": self.tree_id.raw,
                 "version": self.tag.version,
             }
+        )
+
+    def said(self) -> Said:
+        """Return what it says."""
+        return Said(
+            self.tag.name,
+            self.tag.version,
+            self.created,
+            [entry.size for entry in self.tree.files],
+            self.labels,
+            self.metadata,
+            self.context,
+            [parent.raw for parent in self.parents],
+            self.message,
         )
 
     @classmethod
@@ -155,6 +183,28 @@ class Manifest(NamedTuple):
             message=message,
             extra=fields,
         )
+
+
+def said(data: bytes) -> Said:
+    """Return what a manifest says; whether the format allows it to be said is hardly looked at, so it is quick.
+
+    Raises:
+        ValueError: it is no manifest that this release could read.
+    """
+    if not data.startswith(MAGIC):
+        raise ValueError("not a manifest")
+    fields = canonical.unchecked(data[len(MAGIC) :])
+    if type(fields) is not dict or [type(fields.get(key)) for key in _KEYS] != _KINDS:
+        raise ValueError("a key is missing or of another type")
+    try:
+        sizes = [item["size"] for item in fields["files"]]
+    except (TypeError, KeyError) as error:
+        raise ValueError("a file has no size") from error
+    context, created, _, _, labels, message, metadata, name, parents, _, version = map(fields.__getitem__, _KEYS)
+    found = {*map(type, sizes), *map(type, parents), *map(type, labels.values())}
+    if not found <= {int, bytes, str}:
+        raise ValueError("a size, a parent or a label is of another type")
+    return Said(name, version, created, sizes, labels, metadata, context, parents, message)
 
 
 def _digest(value: Any) -> bytes:

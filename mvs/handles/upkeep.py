@@ -5,7 +5,7 @@ Part of the Python API: `Repository` is an `Upkeep` that also saves and finds.
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,9 @@ from mvs.errors import InvalidInput, SourceNotFound, command
 from mvs.format.ids import MAX_TIME
 from mvs.format.names import Spec, Tag
 from mvs.format.refs import Ref
-from mvs.format.sizes import parse_duration
+from mvs.format.values import labels_of
 from mvs.handles.version import Version
+from mvs.query.sizes import parse_duration
 from mvs.running.progress import Progress
 from mvs.store.store import Store
 
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
 
     from mvs.ops.dedup import Plan as DedupPlan
     from mvs.ops.dedup import Result as DedupResult
+    from mvs.ops.find.query import Stored
     from mvs.ops.find.usage import Total
     from mvs.ops.fsck import Level, Report
     from mvs.ops.gc import Plan as GcPlan
     from mvs.ops.gc import Result as GcResult
     from mvs.ops.repair import Repaired
+    from mvs.query.tree import Expression
 
 SpecLike = str | Tag | Version
 # How long what was deleted can be restored.
@@ -45,17 +48,24 @@ class Upkeep(ABC):
     def _now(self) -> int:
         """Return the time in nanoseconds since the epoch."""
 
-    def plan_dedup(self, *specs: SpecLike, keep_loose: Iterable[str] = (), since_last: bool = False) -> "DedupPlan":
+    def plan_dedup(
+        self,
+        *specs: SpecLike,
+        where: str | None = None,
+        keep_loose: Iterable[str] = (),
+        since_last: bool = False,
+    ) -> "DedupPlan":
         """Return what `dedup` would do with the same arguments, and change nothing.
 
         Raises:
             NotFound: a spec stands for nothing.
+            QueryError: `where` is not understood.
             InvalidInput: `keep_loose` names something unknown.
         """
         return ops.dedup.plan(
             self._store,
-            self._chosen(specs),
-            everything=not specs,
+            self._chosen(specs, where),
+            everything=not specs and where is None,
             keep=frozenset(keep_loose),
             since_last=since_last,
             progress=self._progress,
@@ -64,6 +74,7 @@ class Upkeep(ABC):
     def dedup(
         self,
         *specs: SpecLike,
+        where: str | None = None,
         keep_loose: Iterable[str] = (),
         since_last: bool = False,
         jobs: int | None = None,
@@ -73,11 +84,11 @@ class Upkeep(ABC):
     ) -> "DedupResult":
         """Pack the files of versions, of all without `specs`; a bare name stands for all its versions.
 
-        Ids do not change, and every file stays readable, bit for bit. `keep_loose` leaves what
-        is "latest" of its name, or "aliased", as it is. With `since_last` only versions saved since the last
-        dedup are looked at. `jobs` is the number of threads, `max_memory` about how many bytes they may use
-        together; an `executor` of processes or a cluster does the encoding instead. With a `plan`, that is done.
-        Interrupt it at any time: what was packed stays packed, and the next run goes on.
+        With `where` only those for which it is true. Ids do not change, and every file stays readable, bit for bit.
+        `keep_loose` leaves what is "latest" of its name, or "aliased", as it is. With `since_last` only versions
+        saved since the last dedup are looked at. `jobs` is the number of threads, `max_memory` about how many bytes
+        they may use together; an `executor` of processes or a cluster does the encoding instead. With a
+        `plan`, that is done. Interrupt it at any time: what was packed stays packed, and the next run goes on.
 
         Raises:
             NotFound: a spec stands for nothing.
@@ -86,7 +97,7 @@ class Upkeep(ABC):
         """
         began = self._now()
         if plan is None:
-            plan = self.plan_dedup(*specs, keep_loose=keep_loose, since_last=since_last)
+            plan = self.plan_dedup(*specs, where=where, keep_loose=keep_loose, since_last=since_last)
         result = ops.dedup.run(
             self._store, plan, progress=self._progress, jobs=jobs, memory=max_memory, executor=executor
         )
@@ -104,15 +115,16 @@ class Upkeep(ABC):
         """
         return ops.dedup.undo(self._store, self._chosen(specs), progress=self._progress)
 
-    def du(self, *specs: SpecLike) -> "Total":
+    def du(self, *specs: SpecLike, where: str | None = None) -> "Total":
         """Return what versions take on disk, all without `specs`; a bare name stands for all its versions.
 
-        A version that is damaged is left out, with a notice.
+        With `where` only those for which it is true. A version that is damaged is left out, with a notice.
 
         Raises:
             NotFound: a spec stands for nothing.
+            QueryError: `where` is not understood.
         """
-        return ops.usage.usage(self._store, self._chosen(specs), self._chosen(()), self._progress.notice)
+        return ops.usage.usage(self._store, self._chosen(specs, where), self._chosen(()), self._progress.notice)
 
     def fsck(self, *specs: SpecLike, level: "Level" = "quick", share: float = 0.02) -> "Report":
         """Check versions and what they stand on, without `specs` the whole store, and change nothing.
@@ -182,10 +194,40 @@ class Upkeep(ABC):
         # Without a window nothing deleted is kept, also what a clock that was wrong put into the future.
         return now, max(0, now - window) if window else MAX_TIME
 
-    def _chosen(self, specs: Iterable[SpecLike]) -> list[Ref]:
-        """Return the refs of some versions, of all without `specs`; a bare name stands for all its versions."""
-        given = [ref for spec in specs for ref in ops.query.chosen(self._store, self._spec(spec))]
-        return given or [stored.ref for stored in ops.query.listing(self._store, None, {}, None, self._progress.notice)]
+    def _chosen(self, specs: Iterable[SpecLike], where: str | None = None) -> list[Ref]:
+        """Return the refs of some versions, each once, and of them those for which `where` is true.
+
+        Without `specs` all versions; a bare name stands for all its versions.
+        """
+        specs = list(specs)
+        found = [stored.ref for stored in self._found(where=where)] if where is not None or not specs else []
+        if not specs:
+            return found
+        given = dict.fromkeys(ref for spec in specs for ref in ops.query.chosen(self._store, self._spec(spec)))
+        kept = set(found)
+        return [ref for ref in given if where is None or ref in kept]
+
+    def _found(
+        self,
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        where: str | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> "list[Stored]":
+        """Return the versions that `Repository.list` returns for the same arguments."""
+        wanted = ops.query.Wanted(
+            name,
+            ops.query.labelled(labels_of(labels), self._expression(where)),
+            ops.query.order(sort),
+            limit,
+            offset,
+        )
+        return ops.query.listing(self._store, wanted, self._progress.notice)
+
+    def _expression(self, where: str | None) -> "Expression | None":
+        return None if where is None else ops.query.expression(self._store, where, self._now())
 
     def _spec(self, spec: SpecLike) -> Spec:
         parsed = Spec.parse(spec.tag if isinstance(spec, Version) else spec)

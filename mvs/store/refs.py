@@ -96,7 +96,7 @@ class Refs:
                     has_version = has_version or known
                     known = known or entry.name[1:] == LATEST
                 elif entry.is_dir(follow_symlinks=False):
-                    known = _is_name(prefix + entry.name)
+                    known = is_name(prefix + entry.name)
                     if known:
                         pending.append(f"{prefix}{entry.name}/")
                 else:
@@ -127,10 +127,19 @@ class Refs:
             CorruptRef: one is damaged, and `strict`.
         """
         for name in self._names(ALIASES, strict=strict):
-            for entry in self._disk.entries(f"{ALIASES}/{name}"):
-                with contextlib.nullcontext() if strict else contextlib.suppress(*UNREADABLE):
-                    if entry.name.startswith("@") and (ref := self.alias(name, entry.name[1:])):
-                        yield ref
+            for _, ref in self.aliases_of(name, strict=strict):
+                yield ref
+
+    def aliases_of(self, name: str, *, strict: bool = False) -> Iterator[tuple[str, Ref]]:
+        """Yield the aliases of a name with the refs they point at; what cannot be read is left out, unless `strict`.
+
+        Raises:
+            CorruptRef: one is damaged, and `strict`.
+        """
+        for entry in self._disk.entries(f"{ALIASES}/{name}"):
+            with contextlib.nullcontext() if strict else contextlib.suppress(*UNREADABLE):
+                if entry.name.startswith("@") and (ref := self.alias(name, entry.name[1:])):
+                    yield entry.name[1:], ref
 
     def prepare(self, ref: Ref, *, newest: bool) -> "Pending":
         """Do everything for a new ref but create it; `Pending.commit` does that, and nothing else.
@@ -259,7 +268,8 @@ def _is_version(text: str) -> bool:
         return False
 
 
-def _is_name(text: str) -> bool:
+def is_name(text: str) -> bool:
+    """Tell whether a text is a name as it is stored."""
     try:
         return parse_name(text) == text
     except InvalidTag:

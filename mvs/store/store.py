@@ -13,7 +13,7 @@ from mvs.backends.failures import storage
 from mvs.errors import UNREADABLE, CorruptManifest, LocksFail, NotARepository, StoreBusy, UnsupportedFormat
 from mvs.format.ids import ObjectId
 from mvs.format.layout import CACHE, FORMAT_FILE, LOCK, PACKING, RESCUED, STAGING, check_format, new_format
-from mvs.format.manifest import Manifest
+from mvs.format.manifest import Manifest, Said, said
 from mvs.format.refs import Ref
 from mvs.store.journal import Journal
 from mvs.store.objects import Adding, Objects
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mvs.backends.filesystem import Traits
     from mvs.store.aside.quarantine import Quarantine
     from mvs.store.aside.trash import Trash
+    from mvs.store.cache.catalog.catalog import Catalog
     from mvs.store.cache.sketches import Sketches
     from mvs.store.cache.views import Views
     from mvs.store.packs.arriving import Arrival
@@ -229,6 +230,13 @@ class Store:
         return Sketches(self._disk, self.objects)
 
     @cached_property
+    def catalog(self) -> "Catalog":
+        """What queries ask of all versions."""
+        from mvs.store.cache.catalog.catalog import Catalog  # noqa: PLC0415 - sqlite3
+
+        return Catalog(self._disk, self.refs, self.said)
+
+    @cached_property
     def trash(self) -> "Trash":
         """Where gc puts what it takes out."""
         from mvs.store.aside.trash import Trash  # noqa: PLC0415 - only gc needs it
@@ -290,6 +298,21 @@ class Store:
         if manifest.tag != ref.tag or manifest.created != ref.created:
             raise CorruptManifest(f"the ref of '{ref.tag}' names the manifest of '{manifest.tag}'")
         return manifest
+
+    def said(self, ref: Ref) -> Said:
+        """Return what the manifest says that a ref names: its bytes are verified, but what they say is checked in part.
+
+        Raises:
+            CorruptManifest, CorruptObject, MissingObject: it is damaged, missing, or another version's.
+        """
+        try:
+            found = said(self.objects.read(ref.id))
+        except (ValueError, *UNREADABLE):
+            # It knows better what is wrong.
+            return self.manifest(ref).said()
+        if (found.name, found.version, found.created) != (ref.tag.name, ref.tag.version, ref.created):
+            return self.manifest(ref).said()
+        return found
 
     def next_time(self, name: str, now: int) -> int:
         """Return a time for a change under `name`: `now`, or just after every earlier one. Under the lock."""

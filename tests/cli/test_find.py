@@ -53,6 +53,13 @@ def test_list_prints_a_table_newest_first(cli: Cli, verb: str) -> None:
         (["--label", "stage=test", "--limit", "5"], ["acme/gpt:v1"]),
         (["-n", "0"], []),
         (["nothing*"], []),
+        (["--where", "metadata.f1 = 0.5 or labels.stage = 'test'"], ["acme/gpt:v1", "bert:v1"]),
+        (["bert", "--where", "metrics.f1 is null"], ["bert:v2"]),
+        (["*", "-l", "stage=production", "--where", "size > 1kB"], ["bert:v1"]),
+        (["--sort", "metadata.f1,name:asc"], ["bert:v1", "acme/gpt:v1", "bert:v2"]),
+        (["--offset", "1"], ["acme/gpt:v1", "bert:v1"]),
+        (["--offset", "1", "-n", "1"], ["acme/gpt:v1"]),
+        (["--offset", "9"], []),
     ],
 )
 def test_list_chooses_by_name_label_and_number(cli: Cli, arguments: list[str], tags: list[str]) -> None:
@@ -178,3 +185,27 @@ def test_log_of_a_spec_is_that_of_its_name(cli: Cli, spec: str) -> None:
     events = json.loads(cli("log", "--json", spec).stdout)
     assert [event["tag"] for event in events] == ["bert:v2", "bert:v1"]
     assert "bert:v2" in cli("log", spec).stdout
+
+
+def test_a_mistake_in_a_query_is_shown_where_it_is(cli: Cli) -> None:
+    result = cli("list", "--where", "metdata.f1 > 0", code=19)
+    assert result.stderr == ("error: no field 'metdata.f1'; did you mean 'metadata.f1'?\n  metdata.f1 > 0\n  ^\n")
+
+
+@pytest.mark.usefixtures("three")
+def test_what_takes_room_and_what_is_packed_is_chosen_by_a_query(cli: Cli) -> None:
+    for where, tags in (("metadata.f1 > 0", ["bert:v1"]), ("metadata.f1 is null", ["bert:v2"])):
+        found = json.loads(cli("du", "bert", "--json", "--where", where).stdout)
+        assert [version["tag"] for version in found["versions"]] == tags
+    assert json.loads(cli("dedup", "--dry-run", "--json", "--where", "metadata.f1 > 0").stdout)["items"]
+    assert not json.loads(cli("dedup", "--dry-run", "--json", "--where", "metadata.f1 > 1").stdout)["items"]
+
+
+@pytest.mark.usefixtures("three")
+def test_versions_are_deleted_by_a_query_and_no_others(cli: Cli) -> None:
+    assert cli("delete", "bert", "--where", "labels.stage = 'test'", "-y").stdout == ""
+    assert cli("delete", "bert", "--where", "metadata.f1 > 0", "-y").stdout.split() == ["bert:v1"]
+    assert cli("delete", "--where", "labels.stage = 'test'", "-y").stdout.split() == ["acme/gpt:v1"]
+    assert cli("list", "-q").stdout.split() == ["bert:v2"]
+    assert "--where" in cli("delete", "-y", code=2).stderr
+    cli("delete", "bert", "--where", "nonsense", "-y", code=19)

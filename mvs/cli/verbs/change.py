@@ -16,6 +16,7 @@ from mvs.cli.verb import (
     meta,
     pass_repository,
     read_json,
+    where_option,
 )
 from mvs.cli.verbs import remotes
 from mvs.repository import Repository
@@ -80,23 +81,35 @@ def save(
 
 
 @click.command(cls=Verb, epilog=SPECS)
-@click.argument("specs", metavar="SPEC...", shell_complete=complete_spec, nargs=-1, required=True)
+@click.argument("specs", metavar="[SPEC]...", shell_complete=complete_spec, nargs=-1)
+@where_option
 @click.option("--all", "all_versions", is_flag=True, help="Let a bare name stand for all its versions")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask")
 @click.option("--remote", metavar="NAME", shell_complete=complete_remote, help="Delete at that remote, and not here")
 @json_option
 @pass_repository
 def delete(
-    repo: Repository, specs: list[str], all_versions: bool, yes: bool, remote: str | None, as_json: bool
+    repo: Repository,
+    specs: list[str],
+    where: str | None,
+    all_versions: bool,
+    yes: bool,
+    remote: str | None,
+    as_json: bool,
 ) -> None:
     """Delete versions; `mvs restore` brings them back
 
+    With --where a bare name stands for those of its versions, and no SPEC for those of all.
     What was deleted at a remote can be pushed again.
     """
+    if not specs and where is None:
+        raise click.UsageError("say which: a SPEC, or --where")
     if remote is not None:
+        if where is not None:
+            raise click.UsageError("--where chooses versions that are here: leave it out with --remote")
         remotes.delete_there(repo, remote, specs, yes=yes, all_versions=all_versions, as_json=as_json)
         return
-    doomed = repo.matching(*specs, all_versions=all_versions)
+    doomed = repo.matching(*specs, all_versions=all_versions, where=where)
     if not yes:
         confirm([str(tag) for tag in doomed])
     gone = [str(tag) for tag in repo.delete(*doomed)]

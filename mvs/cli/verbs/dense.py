@@ -3,13 +3,23 @@
 import click
 
 from mvs.cli import render
-from mvs.cli.verb import SPECS, Verb, byte_count, complete_remote, complete_spec, json_option, pass_repository
+from mvs.cli.verb import (
+    SPECS,
+    Verb,
+    byte_count,
+    complete_remote,
+    complete_spec,
+    json_option,
+    pass_repository,
+    where_option,
+)
 from mvs.cli.verbs import remotes
 from mvs.repository import Repository
 
 
 @click.command(cls=Verb, epilog=SPECS)
 @click.argument("specs", metavar="[SPEC]...", shell_complete=complete_spec, nargs=-1)
+@where_option
 @click.option(
     "--keep-loose", metavar="WHAT,...", default="", help="Leave alone what is 'latest' of its name, or 'aliased'"
 )
@@ -23,6 +33,7 @@ from mvs.repository import Repository
 def dedup(
     repo: Repository,
     specs: tuple[str, ...],
+    where: str | None,
     keep_loose: str,
     since_last: bool,
     dry_run: bool,
@@ -39,15 +50,15 @@ def dedup(
     if undo:
         if not specs:
             raise click.UsageError("--undo needs a SPEC")
-        if dry_run:
-            raise click.UsageError("--undo has no --dry-run")
+        if dry_run or where is not None:
+            raise click.UsageError("--undo has no --dry-run and no --where")
         written = repo.undo_dedup(*specs)
         if as_json:
             render.as_json({"written": written})
         else:
             click.echo(f"{render.size(written)} unpacked")
         return
-    plan = repo.plan_dedup(*specs, keep_loose=filter(None, keep_loose.split(",")), since_last=since_last)
+    plan = repo.plan_dedup(*specs, where=where, keep_loose=filter(None, keep_loose.split(",")), since_last=since_last)
     if dry_run:
         render.dedup_plan(plan, json_wanted=as_json)
         return
@@ -60,14 +71,15 @@ def dedup(
 
 @click.command(cls=Verb, epilog=SPECS)
 @click.argument("specs", metavar="[SPEC]...", shell_complete=complete_spec, nargs=-1)
+@where_option
 @json_option
 @pass_repository
-def du(repo: Repository, specs: tuple[str, ...], as_json: bool) -> None:
+def du(repo: Repository, specs: tuple[str, ...], where: str | None, as_json: bool) -> None:
     """Show what versions take on disk, and what they are stored as
 
     What versions share is counted in each of them, and once in the total.
     """
-    total = repo.du(*specs)
+    total = repo.du(*specs, where=where)
     if as_json:
         render.as_json(total.to_dict())
     else:

@@ -4,9 +4,19 @@ import contextlib
 
 import click
 
-from mvs.cli import diffing, render
+from mvs.cli import render
 from mvs.cli.main import settings
-from mvs.cli.verb import SPECS, Verb, complete_remote, complete_spec, find, json_option, label, pass_repository
+from mvs.cli.verb import (
+    SPECS,
+    Verb,
+    complete_remote,
+    complete_spec,
+    find,
+    json_option,
+    label,
+    pass_repository,
+    where_option,
+)
 from mvs.errors import NotFound
 from mvs.repository import Repository
 
@@ -14,7 +24,10 @@ from mvs.repository import Repository
 @click.command("list", cls=Verb)
 @click.argument("name", required=False, shell_complete=complete_spec)
 @click.option("-l", "--label", "labels", type=label, metavar="K=V", multiple=True, help="Only versions with this label")
+@where_option
+@click.option("--sort", metavar="FIELD[:desc],...", help="In this order, such as metadata.val_loss:asc,created:desc")
 @click.option("-n", "--limit", type=click.IntRange(min=0), help="At most so many")
+@click.option("--offset", type=click.IntRange(min=0), default=0, metavar="N", help="Leave out the first N")
 @click.option("--remote", metavar="NAME", shell_complete=complete_remote, help="Versions of that remote")
 @json_option
 @pass_repository
@@ -22,7 +35,10 @@ def list_(
     repo: Repository,
     name: str | None,
     labels: list[tuple[str, str]],
+    where: str | None,
+    sort: str | None,
     limit: int | None,
+    offset: int,
     remote: str | None,
     as_json: bool,
 ) -> None:
@@ -31,7 +47,9 @@ def list_(
     With -q only their tags are printed.
     """
     if remote is None:
-        found = repo.list(name, labels=dict(labels), limit=limit)
+        found = repo.list(name, labels=dict(labels), where=where, sort=sort, limit=limit, offset=offset)
+    elif where is not None or sort is not None or offset:
+        raise click.UsageError("--where, --sort and --offset are about what is here, not on a remote")
     else:
         found = [
             version
@@ -68,6 +86,8 @@ def show(repo: Repository, spec: str, tensors: bool, as_json: bool) -> None:
         told = {"tensors": [tensor._asdict() for tensor in found]} if tensors else {}
         render.as_json({**(usage.to_dict() if usage else {}), **version.to_dict(), **told})
     elif tensors:
+        from mvs.cli import diffing  # noqa: PLC0415 - only tensors need it
+
         diffing.tensors(found)
     else:
         render.version(version, usage)

@@ -1,9 +1,8 @@
 """Finding versions: what a spec stands for, and lists."""
 
-import fnmatch
 import re
-from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from mvs.errors import (
@@ -20,10 +19,16 @@ from mvs.errors import (
 from mvs.format.manifest import Manifest
 from mvs.format.names import Spec, Tag, parse_name
 from mvs.format.refs import Ref
+from mvs.query.facts import Facts, matches, sort
+from mvs.query.tree import And, Compare, Expression, Field, Like, Sort
+from mvs.store.cache.catalog.moving import Movings, facts
 from mvs.store.store import Store
 
 # As many as fit a message; `mvs list` shows the rest.
 _SHOWN = 8
+# How often the catalog is asked for more because some of what it found cannot be read.
+_GAPS = 5
+_NOTHING = Facts("", "", 0, 0, 0, "", (), (), {}, {}, {})
 
 
 class Stored(NamedTuple):
@@ -82,38 +87,182 @@ def chosen(store: Store, spec: Spec) -> list[Ref]:
     return store.refs.of_name(spec.name) if spec.bare else [ref]
 
 
-def listing(
-    store: Store,
-    pattern: str | None,
-    labels: Mapping[str, str],
-    limit: int | None,
-    damaged: Callable[[str], None],
-) -> Iterator[Stored]:
-    """Return versions, most recently saved first: of all names, of one, or of those that match a glob.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which versions are wanted, of all or of a name or glob, in which order; without one, newest first."""
 
-    A version that cannot be read is told to `damaged` and left out.
+    pattern: str | None = None
+    where: Expression | None = None
+    order: tuple[Sort, ...] = ()
+    limit: int | None = None
+    offset: int = 0
+
+
+def expression(store: Store, text: str, now: int) -> Expression:
+    """Return what an expression says; the parents it names are looked up.
 
     Raises:
-        NameNotFound: `pattern` is a name, not a glob, and has no version.
+        QueryError: it is not understood, or names a version that there never was.
     """
-    found = _matching(store, _names(store, pattern), labels, damaged)
-    return islice(found, None if limit is None else max(limit, 0))
+    from mvs.query.parse import parse  # noqa: PLC0415 - most lists have none
+
+    return parse(text, now=now, parent=lambda spec: _parent(store, spec))
 
 
-def _matching(
-    store: Store, names: list[str], labels: Mapping[str, str], damaged: Callable[[str], None]
-) -> Iterator[Stored]:
-    refs = [ref for name in names for ref in store.refs.readable(name, damaged)]
-    for ref in sorted(refs, key=_age, reverse=True):
+def order(text: str | None) -> tuple[Sort, ...]:
+    """Return the order that `metadata.val_loss:asc,created:desc` says.
+
+    Raises:
+        QueryError: it is not understood.
+    """
+    if text is None:
+        return ()
+    from mvs.query.parse import parse_sort  # noqa: PLC0415 - most lists have none
+
+    return parse_sort(text)
+
+
+def labelled(labels: Mapping[str, str], where: Expression | None) -> Expression | None:
+    """Return the expression that all these labels are there, and `where` is true."""
+    parts: list[Expression] = [Compare(Field("labels", (key,)), "=", value) for key, value in labels.items()]
+    if where is not None:
+        parts.append(where)
+    return And(tuple(parts)) if parts else None
+
+
+def listing(store: Store, wanted: Wanted, damaged: Callable[[str], None]) -> list[Stored]:
+    """Return versions. One that cannot be read is told to `damaged` and left out.
+
+    The catalog says which, and what it says is looked at: each ref, each manifest. Where it does not
+    fit, or cannot be had, all manifests are read instead.
+
+    Raises:
+        NameNotFound: the pattern is a name, not a glob, and has no version.
+    """
+    name, where = _scope(store, wanted)
+    limit = None if wanted.limit is None else max(wanted.limit, 0)
+    start = max(wanted.offset, 0)
+    if limit == 0:
+        return []
+    told: list[str] = []
+    # Where all of a name, or of the store, is wanted, everything is read anyway.
+    everything = limit is None and not wanted.order and where == (None if name is None else _named(name))
+    versions = None if everything else _catalogued(store, wanted.order, where, limit, start, name, told)
+    if versions is None:
+        told.clear()
+        versions = _filtered(store, name, None if everything else where, wanted.order, told.append)
+        versions = versions[start:] if limit is None else versions[start : start + limit]
+    for message in told:
+        damaged(message)
+    return versions
+
+
+def _catalogued(
+    store: Store,
+    order: tuple[Sort, ...],
+    where: Expression | None,
+    limit: int | None,
+    offset: int,
+    name: str | None,
+    told: list[str],
+) -> list[Stored] | None:
+    """Return what is wanted with the help of the catalog, each looked at; None where it cannot help, or was wrong."""
+    more = 0
+    for _ in range(_GAPS):
+        told.clear()
+        asked = None if limit is None else limit + more
+        found = store.catalog.find(where, told.append, order=order, limit=asked, offset=offset, name=name)
+        versions = None if found is None else _looked_at(store, found, told.append)
+        if found is None or versions is None:
+            return None
+        if asked is None or len(versions) >= asked - more or len(found) < asked:
+            return versions[:limit]
+        # Some were damaged, or deleted meanwhile: the next ones take their places.
+        more = 2 * more + len(found) - len(versions)
+    return None
+
+
+def _scope(store: Store, wanted: Wanted) -> tuple[str | None, Expression | None]:
+    """Return the one name that is wanted, None for several, and the expression for it and all else."""
+    pattern = wanted.pattern
+    if pattern is None:
+        return None, wanted.where
+    if not isinstance(pattern, str):
+        raise InvalidTag(f"a name is a string, not {type(pattern).__name__}")
+    if re.search("[:@#]", pattern):
+        raise InvalidTag(
+            f"'{pattern}' is not a name, and versions are listed by name", hint=command("mvs", "show", pattern)
+        )
+    if _is_glob(pattern):
+        name, test = None, _globbed(pattern)
+    else:
+        name = parse_name(pattern)
+        test = _named(name)
+        if next(store.refs.versions(name), None) is None:
+            raise _no_name(store, name)
+    return name, test if wanted.where is None else And((test, wanted.where))
+
+
+def _looked_at(store: Store, found: list[Ref], damaged: Callable[[str], None]) -> list[Stored] | None:
+    """Return the versions that the catalog found, as they are; None where it was wrong."""
+    versions = []
+    for ref in found:
         try:
-            manifest = store.manifest(ref)
+            now = store.refs.read(ref.tag)
+            if now is not None and now != ref:
+                return None
+            if now is not None:
+                versions.append(Stored(ref, store.manifest(ref)))
         except UNREADABLE as error:
-            # A version deleted since it was listed is no damage.
+            # A version deleted since it was found is no damage.
             if store.refs.exists(ref.tag):
                 damaged(error.message)
-            continue
-        if all(manifest.labels.get(key) == value for key, value in labels.items()):
-            yield Stored(ref, manifest)
+    return versions
+
+
+def _filtered(
+    store: Store, name: str | None, where: Expression | None, order: tuple[Sort, ...], damaged: Callable[[str], None]
+) -> list[Stored]:
+    """Return versions without the help of the catalog, by reading every manifest."""
+    found: list[tuple[Facts, Stored]] = []
+    # Else nobody looks at the facts.
+    asked = where is not None or bool(order)
+    for each in [name] if name is not None else store.refs.names():
+        movings = Movings(store.refs, each)
+        for ref in store.refs.readable(each, damaged):
+            try:
+                manifest = store.manifest(ref)
+            except UNREADABLE as error:
+                # A version deleted since it was listed is no damage.
+                if store.refs.exists(ref.tag):
+                    damaged(error.message)
+                continue
+            told = facts(manifest.said(), movings.of(ref)) if asked else _NOTHING
+            if where is None or matches(where, told):
+                found.append((told, Stored(ref, manifest)))
+    found.sort(key=lambda pair: _age(pair[1].ref), reverse=True)
+    sort(found, order)
+    return [stored for _, stored in found]
+
+
+def _named(name: str) -> Expression:
+    return Compare(Field("name"), "=", name)
+
+
+def _globbed(pattern: str) -> Expression:
+    return Like(Field("name"), "glob", pattern.lower(), negated=False)
+
+
+def _parent(store: Store, text: str) -> str:
+    """Return the id of the version that a spec stands for, or stood for before it was deleted."""
+    spec = Spec.parse(text)
+    try:
+        return str(resolve(store, spec).id)
+    except VersionNotFound:
+        gone = store.journal.last_deletion(spec.name, spec.value) if spec.kind == "version" else None
+        if gone is None or gone.old is None:
+            raise
+        return str(gone.old)
 
 
 def _is_glob(pattern: str) -> bool:
@@ -123,24 +272,6 @@ def _is_glob(pattern: str) -> bool:
 
 def _age(ref: Ref) -> tuple[int, Tag]:
     return ref.created, ref.tag
-
-
-def _names(store: Store, pattern: str | None) -> list[str]:
-    if pattern is None:
-        return store.refs.names()
-    if not isinstance(pattern, str):
-        raise InvalidTag(f"a name is a string, not {type(pattern).__name__}")
-    if re.search("[:@#]", pattern):
-        raise InvalidTag(
-            f"'{pattern}' is not a name, and versions are listed by name", hint=command("mvs", "show", pattern)
-        )
-    if _is_glob(pattern):
-        matches = re.compile(fnmatch.translate(pattern.lower())).match
-        return [name for name in store.refs.names() if matches(name)]
-    name = parse_name(pattern)
-    if next(store.refs.versions(name), None) is None:
-        raise _no_name(store, name)
-    return [name]
 
 
 def _latest(store: Store, spec: Spec) -> Ref | None:
