@@ -10,12 +10,19 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import bulk, checks, names, peers
+from bench import bulk, catalog, checks, names, peers
 from bench.dedup import report
 from bench.measure import Meter, heading
 from bench.place import Place
 
-GROUPS = {"names": names.run, "bulk": bulk.run, "peers": peers.run, "checks": checks.run, "dedup": report.run}
+GROUPS = {
+    "names": names.run,
+    "catalog": catalog.run,
+    "bulk": bulk.run,
+    "peers": peers.run,
+    "checks": checks.run,
+    "dedup": report.run,
+}
 
 
 def main() -> None:
