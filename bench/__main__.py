@@ -10,7 +10,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import bulk, catalog, checks, names, peers
+from bench import bulk, catalog, checks, gc, names, peers
 from bench.dedup import report
 from bench.measure import Meter, heading
 from bench.place import Place
@@ -22,6 +22,7 @@ GROUPS = {
     "peers": peers.run,
     "checks": checks.run,
     "dedup": report.run,
+    "gc": gc.run,
 }
 
 
@@ -37,6 +38,7 @@ def main() -> None:
         default=os.environ.get("CORPUS") or None,
         help="a folder with models to dedup, instead of a family that is trained",
     )
+    parser.add_argument("--versions", type=int, default=100_000, help="of the store that garbage is collected in")
     parser.add_argument("--patience", type=float, default=600, help="seconds to wait, in all, for a quiet machine")
     options = parser.parse_args()
     chosen = options.groups or list(GROUPS)
@@ -49,7 +51,7 @@ def main() -> None:
     print(f"{options.size:,} bytes, warm page cache, {options.rounds} rounds in '{options.dir}'")
     heading()
     meter = Meter(options.rounds, options.patience)
-    with Place(options.dir.absolute(), options.size, options.corpus) as place:
+    with Place(options.dir.absolute(), options.size, options.corpus, options.versions) as place:
         for group in chosen:
             GROUPS[group](place, meter)
 

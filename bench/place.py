@@ -30,14 +30,16 @@ _MVS = Path(sys.executable).with_name("mvs")
 class Place:
     """A folder with the files to save, made once and kept in `kept`, and a `work` folder that is gone in the end.
 
-    `corpus` is a folder with models, for the benchmarks that need real ones, where the user has given one.
+    `corpus` is a folder with models, for the benchmarks that need real ones, where the user has given one;
+    `versions` is how many a large store has.
     """
 
-    def __init__(self, root: Path, size: int, corpus: Path | None = None) -> None:
+    def __init__(self, root: Path, size: int, corpus: Path | None = None, versions: int = 0) -> None:
         self.work = root / "work"
         self.kept = root / "data"
         self.size = size
         self.corpus = corpus
+        self.versions = versions
 
     def __enter__(self) -> "Place":
         remove(self.work)

@@ -57,6 +57,10 @@ class Repository(Sharing):
                 ) from error
             raise
         self._progress: Progress = progress or Silent()
+        # Read now, so that a setting which is no time does not fail a save that is done.
+        self._gc_auto = space.gc_auto
+        if space.store != space.control:
+            ops.sharing.register(self._store, space.control, workspace.host())
 
     @property
     def root(self) -> Path:
@@ -332,7 +336,16 @@ class Repository(Sharing):
                 self.dedup(version.tag)
             except (StorageFailed, Corrupt) as error:
                 self._progress.notice(f"'{version.tag}' is saved but not packed: {error.message}")
+        self._collect()
         return version
+
+    def _collect(self) -> None:
+        """Start a gc in the background, where the configuration wants one by now."""
+        if self._gc_auto is not None:
+            auto, now = ops.gc.auto, self._now()
+            if auto.is_due(self._store, auto.STARTED, self._gc_auto, now):
+                auto.note(self._store, auto.STARTED, now)
+                auto.start(self._store, self._space.control)
 
     def _reload(self) -> None:
         self._space = Workspace.read(self._space.control)

@@ -14,7 +14,7 @@ from mvs.backends.failures import storage
 from mvs.errors import InvalidConfig, NotARepository, command
 from mvs.format.layout import FORMAT_FAMILY, FORMAT_FILE
 from mvs.format.paths import FORBIDDEN
-from mvs.query.sizes import parse_size
+from mvs.query.sizes import parse_duration, parse_size
 
 CONTROL = FORBIDDEN
 CONFIG = "config.toml"
@@ -24,6 +24,8 @@ _IGNORE = "/*\n!/.gitignore\n!/config.toml\n!/hooks/\n"
 SETTINGS: dict[str, tuple[type, Any, str]] = {
     "store.path": (str, "", "the store, when it is not the repository's own; relative to the folder of config.toml"),
     "store.durable": (bool, True, "wait until the disk has what was saved; false risks the last saves in a power cut"),
+    "store.max-size": (str, "", "what the store may take: gc drops caches, then packs what is loose, until it fits"),
+    "gc.auto": (str, "off", "how often a save starts a gc in the background at most, such as 1d"),
     "dedup.auto": (bool, False, "pack every version right after it was saved, as `mvs save --dedup` does"),
     "cache.max-size": (str, "20GB", "what `mvs path` may keep of files that it had to make from packs"),
 }
@@ -77,12 +79,31 @@ class Workspace:
         Raises:
             InvalidConfig: the setting is no size.
         """
+        return self._parsed("cache.max-size", parse_size, "20GB")
+
+    @property
+    def store_size(self) -> int | None:
+        """How many bytes the store may take, None where it may grow.
+
+        Raises:
+            InvalidConfig: the setting is no size.
+        """
+        return self._parsed("store.max-size", parse_size, "2TB") if setting(self, "store.max-size") else None
+
+    @property
+    def gc_auto(self) -> int | None:
+        """How many nanoseconds lie between two gc that saves start, None where they start none.
+
+        Raises:
+            InvalidConfig: the setting is no time.
+        """
+        return None if setting(self, "gc.auto") == "off" else self._parsed("gc.auto", parse_duration, "1d")
+
+    def _parsed(self, key: str, parse: Callable[[str], int], example: str) -> int:
         try:
-            return parse_size(setting(self, "cache.max-size"))
+            return parse(setting(self, key))
         except ValueError as error:
-            raise InvalidConfig(
-                f"'cache.max-size': {error}", hint=command("mvs", "config", "set", "cache.max-size", "20GB")
-            ) from None
+            raise InvalidConfig(f"'{key}': {error}", hint=command("mvs", "config", "set", key, example)) from None
 
     @property
     def durable(self) -> bool:
@@ -243,8 +264,6 @@ def absolute(path: str) -> str:
 
 def actor() -> str:
     """Return who is at work: `user@host`."""
-    import socket  # noqa: PLC0415 - only when something changes
-
     user = os.environ.get("LOGNAME") or os.environ.get("USER")
     if not user:
         import pwd  # noqa: PLC0415 - not on every platform
@@ -253,7 +272,14 @@ def actor() -> str:
             user = pwd.getpwuid(os.getuid()).pw_name
         except KeyError:
             user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+    return f"{user}@{host()}"
+
+
+def host() -> str:
+    """Return the name of this machine."""
+    import socket  # noqa: PLC0415 - only when something changes
+
+    return socket.gethostname()
 
 
 def environment() -> Mapping[str, str]:

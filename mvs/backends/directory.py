@@ -230,6 +230,30 @@ class Directory:
             finally:
                 os.close(fd)
 
+    def tell(self, key: str, data: bytes) -> None:
+        """Append to the file under a key for other processes that are there now, where there is one.
+
+        A power cut may lose it. What cannot be appended makes the file go, so that nobody misses it unawares.
+        """
+        try:
+            fd = os.open(self.path(key), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            try:
+                whole = os.write(fd, data) == len(data)
+            finally:
+                os.close(fd)
+        except FileNotFoundError:
+            return
+        except OSError:
+            whole = False
+        if not whole:
+            with contextlib.suppress(FileNotFoundError):
+                self.remove(key)
+
+    def empty(self, key: str) -> None:
+        """Let the file under a key be there, and empty."""
+        with storage(self.root):
+            os.close(os.open(self.path(key), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644))
+
     def remove(self, key: str) -> None:
         """Remove the file under a key; its folder is not synced yet."""
         with storage(self.root):

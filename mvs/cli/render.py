@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mvs.errors import command
 from mvs.handles.version import Change, Version
 from mvs.handles.version import moment as when
 
@@ -207,6 +208,7 @@ def gc_plan(plan: "GcPlan", *, json_wanted: bool) -> None:
                 "packs": len(plan.packs),
                 "freed": plan.freed,
                 "held": plan.held,
+                "vanished": plan.vanished,
             }
         )
         return
@@ -216,18 +218,30 @@ def gc_plan(plan: "GcPlan", *, json_wanted: bool) -> None:
             [(str(gone.tag), str(gone.id)[:12], moment(when(gone.at))) for gone in plan.versions],
         )
     click.echo(f"{size(plan.freed)} would come back", err=True)
-    _held(plan.held)
+    _kept(plan.held, plan.vanished)
 
 
 def gc_result(result: "GcResult", *, json_wanted: bool) -> None:
     """Print what gc removed."""
     if json_wanted:
-        as_json(result._asdict())
+        fitted = result.fitted
+        steps = {} if fitted is None else {"fitted": {**fitted._asdict(), "steps": dict(fitted.steps)}}
+        as_json(result._asdict() | steps)
         return
     click.echo(f"{size(result.freed)} came back: {result.versions} deleted versions, {result.objects} objects")
-    _held(result.held)
+    if fitted := result.fitted:
+        for step, freed in fitted.steps:
+            click.echo(f"{size(freed)} came back from {step}")
+        if fitted.after > fitted.limit:
+            click.echo(
+                f"the store takes {size(fitted.after)}, and 'store.max-size' is {size(fitted.limit)}: mvs du", err=True
+            )
+    _kept(result.held, result.vanished)
 
 
-def _held(held: int) -> None:
+def _kept(held: int, vanished: Iterable[str]) -> None:
+    for place in vanished:
+        forget = command("mvs", "gc", "--forget", place)
+        click.echo(f"the repository '{place}' is gone; what it pinned is kept: {forget}", err=True)
     if held:
         click.echo(f"{size(held)} more are kept for what was deleted of late: mvs gc --expire now", err=True)

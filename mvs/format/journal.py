@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from blake3 import blake3
 
+from mvs.errors import InvalidTag
 from mvs.format.ids import MAX_TIME, ObjectId
+from mvs.format.names import parse_name
 
 MAGIC = b"mvs-journal 1\n"
 _CHECK = 16
@@ -91,6 +93,27 @@ def was_begun(data: bytes) -> bool:
 def needle(version: str) -> bytes:
     """Return bytes that every line about `version` holds."""
     return f'"version":"{version}"'.encode()
+
+
+def encode_change(name: str, offset: int) -> bytes:
+    """Return what is written to `changed` before the journal of a name grows beyond `offset` bytes."""
+    # The newline in front parts it from one that was cut off.
+    return f"\n{offset} {name}\n".encode()
+
+
+def decode_changes(data: bytes) -> dict[str, int] | None:
+    """Return how long the journals of the names in `changed` were before; None where that cannot be told."""
+    found: dict[str, int] = {}
+    for line in filter(None, data.split(b"\n")):
+        offset, _, name = line.decode("utf-8", "replace").partition(" ")
+        try:
+            if not offset.isdecimal() or len(offset) > _CHECK or parse_name(name) != name:
+                return None
+        except InvalidTag:
+            return None
+        # Not the first: a journal that was removed begins anew.
+        found[name] = min(int(offset), found.get(name, int(offset)))
+    return found
 
 
 def _id(text: str | None) -> ObjectId | None:

@@ -20,6 +20,8 @@ QUARANTINE = "quarantine"
 LOST = "quarantine/lost"
 CACHE = "cache"
 EVENTS = "@events"
+CHANGED = "changed"
+REPOSITORIES = "repositories"
 
 NEEDS_PACKS = "needs-read packs"
 

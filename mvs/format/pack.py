@@ -46,6 +46,11 @@ class Record(NamedTuple):
     check: bytes
     refs: tuple[Span, ...]
 
+    @property
+    def rank(self) -> tuple[int, bool]:
+        """By what one of several records of an object is chosen: the least of it."""
+        return self.depth, bool(self.refs)
+
 
 class Index(NamedTuple):
     """What a pack holds, by id, and what it needs that it does not hold."""

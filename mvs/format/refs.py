@@ -1,9 +1,12 @@
-"""Refs: the line that says which manifest a tag is."""
+"""What says that a manifest is needed: refs, the line that says which one a tag is, and the pins of repositories."""
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from mvs.errors import CorruptRef, InvalidTag, UnsupportedFormat
+from blake3 import blake3
+
+from mvs.errors import Corrupt, CorruptRef, InvalidTag, UnsupportedFormat
+from mvs.format import canonical
 from mvs.format.ids import MAX_TIME, ObjectId
 from mvs.format.names import Tag, parse_name, parse_version
 
@@ -12,6 +15,10 @@ MAGIC = "mvs-ref 1"
 MAX_BYTES = 1024
 
 _LINE = re.compile(rf"{MAGIC} ([a-z0-9._/-]+):([a-z0-9._-]+) ([0-9a-f]{{64}}) (0|[1-9][0-9]{{0,19}})\n\Z")
+
+REGISTRATION = b"mvs-repository 1\n"
+_FAMILY = b"mvs-repository "
+_KEYS = {"host", "missing", "path", "pins"}
 
 
 class Ref(NamedTuple):
@@ -47,3 +54,72 @@ class Ref(NamedTuple):
         if (created := int(match[4])) > MAX_TIME:
             raise CorruptRef("not a ref: its time is out of range")
         return cls(tag, ObjectId(bytes.fromhex(match[3])), created)
+
+
+class Pin(NamedTuple):
+    """A version that a repository needs, whatever becomes of its tag."""
+
+    tag: Tag
+    id: ObjectId
+
+
+class Registration(NamedTuple):
+    """One repository: the machine it is on, the path of its control folder, what it pins, and since when it is gone.
+
+    `missing` is when it was first found to be gone, in nanoseconds, 0 while it is there.
+    """
+
+    host: str
+    path: bytes
+    pins: tuple[Pin, ...] = ()
+    missing: int = 0
+
+    @property
+    def key(self) -> str:
+        """The name of its file."""
+        return blake3(self.host.encode() + b"\0" + self.path).hexdigest()
+
+    def encode(self) -> bytes:
+        """Return the bytes of its file."""
+        return REGISTRATION + canonical.encode(
+            {
+                "host": self.host,
+                "missing": self.missing,
+                "path": self.path,
+                "pins": [[pin.tag.name, pin.tag.version, pin.id.raw] for pin in sorted(self.pins)],
+            }
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Registration":
+        """Return the registration whose bytes are `data`.
+
+        Raises:
+            Corrupt: it is none.
+            UnsupportedFormat: it was written by a later release.
+        """
+        if not data.startswith(REGISTRATION):
+            if data.startswith(_FAMILY):
+                raise UnsupportedFormat("it was written by a later release")
+            raise Corrupt("it is no registration")
+        try:
+            fields = canonical.decode(data[len(REGISTRATION) :])
+            if type(fields) is not dict or not fields.keys() >= _KEYS:
+                raise ValueError("not the map it must be")
+            host, missing, path = fields["host"], fields["missing"], fields["path"]
+            if type(host) is not str or type(path) is not bytes or not _is_time(missing):
+                raise ValueError("a host, path or time of another type")
+            return cls(host, path, tuple(_pin(item) for item in fields["pins"]), missing)
+        except (ValueError, TypeError, InvalidTag) as error:
+            raise Corrupt(f"it is no registration: {error}") from error
+
+
+def _pin(item: Any) -> Pin:
+    name, version, raw = item
+    if type(raw) is not bytes or len(raw) != 32:
+        raise ValueError("a pin of no known form")
+    return Pin(Tag(parse_name(name), parse_version(version)), ObjectId(raw))
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MAX_TIME

@@ -5,12 +5,12 @@ Part of the Python API: `Repository` is an `Upkeep` that also saves and finds.
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mvs import ops, workspace
-from mvs.errors import InvalidInput, SourceNotFound, command
+from mvs.errors import InvalidInput, SourceNotFound, StorageFailed, StoreBusy, command
 from mvs.format.ids import MAX_TIME
 from mvs.format.names import Spec, Tag
 from mvs.format.refs import Ref
@@ -19,6 +19,7 @@ from mvs.handles.version import Version
 from mvs.query.sizes import parse_duration
 from mvs.running.progress import Progress
 from mvs.store.store import Store
+from mvs.workspace import Workspace
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -43,6 +44,7 @@ class Upkeep(ABC):
 
     _store: Store
     _progress: Progress
+    _space: Workspace
 
     @abstractmethod
     def _now(self) -> int:
@@ -170,20 +172,57 @@ class Upkeep(ABC):
             InvalidInput: `expire` is no time.
             Corrupt: something that is needed cannot be read.
         """
-        return ops.gc.plan(self._store, self._since(expire)[1])
+        return ops.gc.plan(self._store, self._since(expire)[1], host=workspace.host(), progress=self._progress)
 
-    def gc(self, *, expire: str = EXPIRE) -> "GcResult":
+    def gc(self, *, expire: str = EXPIRE, forget: Iterable[str] = ()) -> "GcResult":
         """Remove what no version needs which is there, or was deleted less than `expire` ago ("7d", "12h", "now").
 
-        Saves, checkouts and all else go on meanwhile. Interrupt it at any time.
+        Saves, checkouts and all else go on meanwhile. Interrupt it at any time. What repositories that share the
+        store pin is kept, also of those that are gone (`vanished`) and were not told to be forgotten (`forget`).
+        Where the setting `store.max-size` is exceeded after that, caches are dropped and versions packed (`fitted`).
 
         Raises:
             InvalidInput: `expire` is no time.
+            NotFound, Conflict: a repository to be forgotten is unknown; it is there, or was less than `expire` ago.
             Corrupt: something that is needed cannot be read; nothing was removed.
             StoreBusy: another gc or a dedup is at work.
         """
         now, since = self._since(expire)
-        return ops.gc.run(self._store, since, now=now, progress=self._progress)
+        host = workspace.host()
+        for place in forget:
+            ops.sharing.forget(self._store, place, host, since=since)
+        limit = self._space.store_size
+        ops.gc.auto.note(self._store, ops.gc.auto.BEGAN, now)
+        done = ops.gc.run(self._store, since, host=host, now=now, progress=self._progress)
+        return done if limit is None else done._replace(fitted=ops.gc.cap.fit(self._store, limit, self._room()))
+
+    def gc_if_due(self) -> "GcResult | None":
+        """Collect at the lowest priority, where the setting `gc.auto` asks for it by now; else return None.
+
+        Also where another gc or a dedup is at work. It is what a save starts in the background.
+
+        Raises:
+            Corrupt: something that is needed cannot be read; nothing was removed.
+        """
+        every = self._space.gc_auto
+        if every is None or not ops.gc.auto.is_due(self._store, ops.gc.auto.BEGAN, every, self._now()):
+            return None
+        ops.gc.auto.give_way()
+        try:
+            return self.gc()
+        except StoreBusy:
+            return None
+
+    def _room(self) -> "list[tuple[str, Callable[[], object]]]":
+        """Return the steps by which a store that is too large is made smaller, what costs least first."""
+        # Pruning versions by rules comes after these, and only where rules say which may go.
+        return [("caches", lambda: ops.gc.cap.evict(self._store)), ("packing", self._pack_all)]
+
+    def _pack_all(self) -> None:
+        try:
+            self.dedup()
+        except StorageFailed as error:
+            self._progress.notice(f"not all could be packed: {error.message}")
 
     def _since(self, expire: str) -> tuple[int, int]:
         try:

@@ -7,7 +7,7 @@ versions does not wait for the code that saves them.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mvs.ops import checkout, dedup, diff, fsck, gc, repair, transfer
+    from mvs.ops import checkout, dedup, diff, fsck, gc, repair, sharing, transfer
     from mvs.ops.find import query, usage
     from mvs.ops.refs import delete, history
     from mvs.ops.saving import context, save, walk
@@ -24,6 +24,7 @@ __all__ = [
     "query",
     "repair",
     "save",
+    "sharing",
     "transfer",
     "usage",
     "walk",

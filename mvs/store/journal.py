@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 
 from mvs.backends.directory import Directory
 from mvs.errors import Corrupt, UnsupportedFormat
-from mvs.format.journal import MAGIC, Event, needle, was_whole
-from mvs.format.layout import EVENTS, JOURNAL
+from mvs.format.journal import MAGIC, Event, decode_changes, encode_change, needle, was_whole
+from mvs.format.layout import CHANGED, EVENTS, JOURNAL
 
 
 class Journal:
@@ -66,9 +66,36 @@ class Journal:
 
     def append(self, name: str, events: list[Event]) -> None:
         """Append events of one name, durably."""
-        self._read(name)  # refuses a journal of a later release
+        there = self._read(name)  # refuses a journal of a later release
+        self._disk.tell(CHANGED, encode_change(name, len(there)))
         data = b"".join(event.encode() for event in events)
         self._disk.append(_key(name), data, start=MAGIC)
+
+    def watch(self) -> None:
+        """Have what is appended from now on remembered for `changes`. For whoever holds `packing`, under the lock."""
+        self._disk.empty(CHANGED)
+
+    def changes(self) -> list[tuple[str, Event]] | None:
+        """Return what was appended since `watch`; None where that cannot be told. Under the lock.
+
+        It costs what there is to tell, however many names the store has.
+        """
+        try:
+            before = decode_changes(self._disk.read(CHANGED))
+        except FileNotFoundError:
+            return None
+        if before is None:
+            return None
+        return [
+            (name, event)
+            for name, offset in before.items()
+            for line in self._read(name)[offset:].split(b"\n")
+            if (event := Event.decode(line))
+        ]
+
+    def unwatch(self) -> None:
+        """End what `watch` began."""
+        self._disk.discard(self._disk.path(CHANGED))
 
     def rewrite(self, name: str, events: Iterable[Event]) -> None:
         """Let a journal be these events, whatever it was; what it was must be kept elsewhere."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -47,6 +47,7 @@ class Store:
             UnsupportedFormat: a later release wrote it.
         """
         self.root = path
+        self.durable = durable
         self._view_bytes = view_bytes
         self._disk = Directory(str(path), durable=durable, temps=STAGING)
         self._read_format()
@@ -250,18 +251,19 @@ class Store:
 
         return Quarantine(self._disk)
 
-    def rewritten(self, name: ObjectId, kept: Iterable[ObjectId], path: str) -> "PackWriter":
-        """Begin a pack with some of the records of another one, as they are; their checksums are verified.
+    def rewritten(self, kept: Mapping[ObjectId, Iterable[ObjectId]], path: str) -> "PackWriter":
+        """Begin a pack with some of the records of others, by pack, as they are; their checksums are verified.
 
         Raises:
             CorruptPack: one of them is damaged.
         """
-        pack = self.objects.packs.pack(name)
         writer = self.pack_writer(path)
         try:
-            for record in sorted((pack.index.records[id] for id in kept), key=lambda record: record.offset):
-                stored = pack.stored(record)
-                writer.add(record.id, record.size, record.encoding, stored, record.refs, depth=record.depth)
+            for name, ids in kept.items():
+                pack = self.objects.packs.pack(name)
+                for record in sorted((pack.index.records[id] for id in ids), key=lambda record: record.offset):
+                    stored = pack.stored(record)
+                    writer.add(record.id, record.size, record.encoding, stored, record.refs, depth=record.depth)
         except BaseException:
             writer.discard()
             raise

@@ -52,7 +52,14 @@ def test_init_below_another_directory_goes_by_that_directory(cli: Cli, tmp_path:
 
 
 def test_config_lists_every_setting_with_its_meaning(cli: Cli) -> None:
-    defaults = {"store.path": "", "store.durable": True, "dedup.auto": False, "cache.max-size": "20GB"}
+    defaults = {
+        "store.path": "",
+        "store.durable": True,
+        "store.max-size": "",
+        "gc.auto": "off",
+        "dedup.auto": False,
+        "cache.max-size": "20GB",
+    }
     lines = cli("config", "list").stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["KEY", *defaults]
     assert json.loads(cli("config", "list", "--json").stdout) == defaults

@@ -1,5 +1,7 @@
 """The journal: what is whole is read, what is torn is passed over and healed around."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,49 @@ def test_a_journal_of_a_later_release_is_refused_by_name(journal: Journal, store
         journal.append("m", [_event(1)])
     with pytest.raises(UnsupportedFormat, match="mvs-journal 2"):
         list(journal.events("m"))
+
+
+def test_what_changed_since_a_watch_began_is_told_whatever_the_store_has(journal: Journal, store: Store) -> None:
+    """A gc under the lock must not read all journals of a large store again."""
+    journal.append("m", [_event(1)])
+    assert journal.changes() is None
+    journal.watch()
+    assert journal.changes() == []
+    journal.append("m", [_event(2)])
+    journal.append("n", [_event(3), _event(4)])
+    journal.append("m", [_event(5)])
+    assert journal.changes() == [("m", _event(2)), ("m", _event(5)), ("n", _event(3)), ("n", _event(4))]
+    _file(store).unlink()
+    journal.append("m", [_event(6)])
+    assert journal.changes() == [("m", _event(6)), ("n", _event(3)), ("n", _event(4))]
+    journal.unwatch()
+    journal.append("m", [_event(7)])
+    assert journal.changes() is None
+
+
+@pytest.mark.parametrize("left", [b"\n12", b"\n12 ", b"\n12 na", b"\n", b"\n12 ../x\n", b"\nx m\n"])
+def test_what_died_while_it_told_a_change_hides_no_other(journal: Journal, store: Store, left: bytes) -> None:
+    journal.watch()
+    (store.root / "changed").write_bytes(left)
+    journal.append("m", [_event(1)])
+    changes = journal.changes()
+    assert changes is None or ("m", _event(1)) in changes
+
+
+def test_a_change_that_cannot_be_told_makes_the_watch_end(
+    journal: Journal, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk a deletion may still fit into the journal, and must not fail for a gc beside it."""
+    journal.watch()
+    write = os.write
+
+    def full(fd: int, data: bytes) -> int:
+        if bytes(data).startswith(b"\n"):
+            write(fd, data[:3])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", full)
+    journal.append("m", [_event(1)])
+    assert list(journal.events("m")) == [_event(1)]
+    assert journal.changes() is None

@@ -89,17 +89,32 @@ def du(repo: Repository, specs: tuple[str, ...], where: str | None, as_json: boo
 @click.command(cls=Verb)
 @click.option("-n", "--dry-run", is_flag=True, help="Print what would be removed")
 @click.option("--expire", metavar="TIME", default="7d", help="Let go of what was deleted so long ago: 12h, now [7d]")
+@click.option("--auto", is_flag=True, help="Only when the setting gc.auto asks for it by now, and in no hurry")
+@click.option("--forget", metavar="PATH", multiple=True, help="Forget a repository that shared the store and is gone")
 @click.option("--remote", metavar="NAME", shell_complete=complete_remote, help="At that remote, and not here")
 @json_option
 @pass_repository
-def gc(repo: Repository, dry_run: bool, expire: str, remote: str | None, as_json: bool) -> None:
+def gc(
+    repo: Repository,
+    dry_run: bool,
+    expire: str,
+    auto: bool,
+    forget: tuple[str, ...],
+    remote: str | None,
+    as_json: bool,
+) -> None:
     """Remove what no version needs any more
 
     Versions that were deleted less than TIME ago are kept, so that they can be restored.
     """
     if remote is not None:
         remotes.gc_there(repo, remote, dry_run=dry_run, as_json=as_json)
+    elif auto:
+        if result := repo.gc_if_due():
+            render.gc_result(result, json_wanted=as_json)
     elif dry_run:
+        if forget:
+            raise click.UsageError("--forget has no --dry-run")
         render.gc_plan(repo.plan_gc(expire=expire), json_wanted=as_json)
     else:
-        render.gc_result(repo.gc(expire=expire), json_wanted=as_json)
+        render.gc_result(repo.gc(expire=expire, forget=forget), json_wanted=as_json)

@@ -3,22 +3,16 @@
 Whatever cannot be read stops it: an object must not be taken for rubbish because what names it is damaged.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from mvs.errors import UNREADABLE, MvsError
 from mvs.format.ids import MAX_TIME, ObjectId
+from mvs.format.journal import Event
 from mvs.format.names import Tag
+from mvs.format.pack import Index, Record
 from mvs.format.refs import Ref
 from mvs.store.store import Store
-
-
-def roots(store: Store, since: int) -> dict[ObjectId, Ref]:
-    """Return the refs that must stay readable, by manifest: those that are there, and those that `held` adds.
-
-    Raises:
-        Corrupt, UnsupportedFormat: one of them cannot be read.
-    """
-    return held(store, since) | present(store)
 
 
 def present(store: Store) -> dict[ObjectId, Ref]:
@@ -33,49 +27,85 @@ def present(store: Store) -> dict[ObjectId, Ref]:
     return found
 
 
-def held(store: Store, since: int, *, strict: bool = True) -> dict[ObjectId, Ref]:
-    """Return what the journal asks to keep, by manifest: what was deleted after `since`, and what lost its ref.
+class Gone(NamedTuple):
+    """A deleted version that can no longer be restored afterwards; `at` is when it was deleted, in nanoseconds."""
+
+    tag: Tag
+    id: ObjectId
+    at: int
+
+
+class Told(NamedTuple):
+    """What the journals tell.
+
+    Attributes:
+        held: what they ask to keep, by manifest: what was deleted inside the window, and what lost its ref.
+        named: every manifest that they name.
+        deleted: every deletion, the oldest of a version first.
+    """
+
+    held: dict[ObjectId, Ref]
+    named: set[ObjectId]
+    deleted: list[Gone]
+
+
+def told(store: Store, since: int) -> Told:
+    """Return what the journals tell, for a window that begins at `since`.
 
     A version that was saved and never deleted, but has no ref, was being saved by a process that died, or its ref
     was lost. Which of them cannot be told, so only when nothing deleted is to be kept (`since` is the end of time)
     it is let go.
 
     Raises:
-        Corrupt, UnsupportedFormat: a journal is damaged, and `strict`.
+        Corrupt, UnsupportedFormat: a journal is damaged, and something is to be kept.
     """
-    found: dict[ObjectId, Ref] = {}
-    if since >= MAX_TIME:
-        return found
+    keeping = since < MAX_TIME
+    found = Told({}, set(), [])
     for name in store.journal.names():
-        last: dict[str, tuple[ObjectId | None, int]] = {}
+        last: dict[str, Event] = {}
         kept: list[tuple[str, ObjectId | None, int]] = []
-        for event in store.journal.events(name, strict=strict):
-            last[event.version] = event.new, event.created
-            if event.event == "delete" and event.at > since:
-                kept.append((event.version, event.old, event.created))
-        kept += [(version, id, created) for version, (id, created) in last.items()]
-        for version, id, created in kept:
-            if id and id not in found and store.objects.is_loose(id):
-                found[id] = Ref(Tag(name, version), id, created)
+        for event in store.journal.events(name, strict=keeping):
+            last[event.version] = event
+            found.named.update(id for id in (event.old, event.new) if id)
+            if event.event == "delete" and event.old:
+                found.deleted.append(Gone(Tag(name, event.version), event.old, event.at))
+                if event.at > since:
+                    kept.append((event.version, event.old, event.created))
+        kept += [(event.version, event.new, event.created) for event in last.values()]
+        for version, id, created in kept if keeping else ():
+            if id and id not in found.held and store.objects.is_loose(id):
+                found.held[id] = Ref(Tag(name, version), id, created)
     return found
 
 
-def named(store: Store) -> set[ObjectId]:
-    """Return every manifest that a journal names."""
+def newer(store: Store) -> dict[ObjectId, Ref] | None:
+    """Return every version whose ref came or went since `Journal.watch`, by manifest; None where nobody can tell."""
+    events = store.journal.changes()
+    if events is None:
+        return None
     return {
-        id
-        for name in store.journal.names()
-        for event in store.journal.events(name)
+        id: Ref(Tag(name, event.version), id, event.created)
+        for name, event in events
         for id in (event.old, event.new)
-        if id
+        if id and store.objects.is_loose(id)
     }
 
 
 class Needed:
-    """Objects that are needed: `loose` by a file of their own, `packed` by a record in the pack that is named."""
+    """Objects that are needed: `loose` by a file of their own, `packed` by a record in the pack that is named.
 
-    def __init__(self, store: Store) -> None:
+    `there` and `indexes` are what the store is known to have; what is in neither is looked for.
+    """
+
+    def __init__(self, store: Store, there: Mapping[ObjectId, int], indexes: Mapping[ObjectId, Index]) -> None:
         self._store = store
+        self._there = there
+        self._records: dict[ObjectId, tuple[ObjectId, Record]] = {}
+        for name, index in indexes.items():
+            for id, record in index.records.items():
+                known = self._records.get(id)
+                if known is None or record.rank < known[1].rank:
+                    self._records[id] = name, record
         self.loose: set[ObjectId] = set()
         self.packed: dict[ObjectId, ObjectId] = {}
 
@@ -93,24 +123,27 @@ class Needed:
                 raise self._stopped(ref, error) from error
 
     def _follow(self, pending: list[ObjectId]) -> None:
-        packs = self._store.objects.packs
         while pending:
             id = pending.pop()
             if id in self.loose or id in self.packed:
                 continue
-            if self._store.objects.is_loose(id):
+            if id in self._there or self._store.objects.is_loose(id):
                 self.loose.add(id)
                 continue
-            place = packs.place(id)
-            if place is None:
-                # Whoever only plans is not alone: a dedup may have moved it a moment ago.
-                packs.forget()
-                place = packs.place(id)
-            if place is None:
-                raise packs.missing(id)
-            name, record = place
-            self.packed[id] = name
+            self.packed[id], record = self._records.get(id) or self._place(id)
             pending += [part.id for part in record.refs]
+
+    def _place(self, id: ObjectId) -> tuple[ObjectId, Record]:
+        """Return where a packed object lies that was not there before."""
+        packs = self._store.objects.packs
+        place = packs.place(id)
+        if place is None:
+            # Whoever only plans is not alone: a dedup may have moved it a moment ago.
+            packs.forget()
+            place = packs.place(id)
+        if place is None:
+            raise packs.missing(id)
+        return place
 
     def _stopped(self, ref: Ref, error: MvsError) -> MvsError:
         """Return the error that says which version stops a gc, and what lets it go on."""

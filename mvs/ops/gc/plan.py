@@ -1,27 +1,21 @@
 """What gc would remove, and what of it is held back; nothing is removed until `run`."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple
 
-from mvs.format.ids import MAX_TIME, ObjectId
-from mvs.format.names import Tag
+from mvs.format.ids import ObjectId
 from mvs.format.pack import Index
 from mvs.format.refs import Ref
-from mvs.ops.gc.marking import Needed, named, roots
+from mvs.ops.gc.marking import Gone, Needed, present, told
+from mvs.ops.sharing import Shared, pinned, shared
+from mvs.running.progress import Progress
 from mvs.store.store import Store
 
 # A pack of which a larger share is rubbish is written again without it.
 MOST_RUBBISH = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """A deleted version that can no longer be restored afterwards; `at` is when it was deleted, in nanoseconds."""
-
-    tag: Tag
-    id: ObjectId
-    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +31,11 @@ class Plan:
         packs: the packs that go whole, or are written again, and the bytes that come back of each. One that refers to
             what another one holds comes before that one.
         kept: of a pack that is written again, the objects that stay.
+        bridges: for the last one of several packs that need each other, what is written to a pack of its own, by the
+            pack it comes from, and goes right after them: cut off between them, none lacks what it refers to.
         relied: objects with files of their own that are needed, and of which a pack goes that has them as well.
         held: bytes that would come back as well if nothing deleted were kept.
+        repositories: those that share the store; what they pin is kept.
     """
 
     since: int
@@ -48,8 +45,15 @@ class Plan:
     loose: Mapping[ObjectId, int]
     packs: Mapping[ObjectId, int]
     kept: Mapping[ObjectId, frozenset[ObjectId]]
+    bridges: Mapping[ObjectId, Mapping[ObjectId, frozenset[ObjectId]]]
     relied: frozenset[ObjectId]
     held: int
+    repositories: tuple[Shared, ...]
+
+    @property
+    def vanished(self) -> tuple[str, ...]:
+        """The repositories that are gone; what they pinned is kept until they are forgotten."""
+        return tuple(known.shown for known in self.repositories if known.gone)
 
     @property
     def freed(self) -> int:
@@ -57,9 +61,10 @@ class Plan:
         return sum(self.loose.values()) + sum(self.packs.values())
 
 
-def plan(store: Store, since: int, *, rewrite: bool = True) -> Plan:
+def plan(store: Store, since: int, *, host: str, progress: Progress, rewrite: bool = True) -> Plan:
     """Return what could be removed: all that no version needs which is there, or was deleted after `since`.
 
+    `host` is the machine this is, on which repositories can be asked what they pin.
     Without `rewrite`, for a disk that is full, no pack is written again: it stays whole, with all that it needs.
 
     Raises:
@@ -69,27 +74,57 @@ def plan(store: Store, since: int, *, rewrite: bool = True) -> Plan:
     indexes = store.objects.packs.readable()
     # Before the refs are read: what is saved from here on is not in the list.
     there = dict(store.objects.loose())
-    found = roots(store, since)
-    needed = Needed(store)
-    needed.add(found.values())
-    loose, packs, kept = _rubbish(store, there, needed, indexes, rewrite=rewrite)
+    found = present(store)
+    known = shared(store, host)
+    found |= pinned(store, known)
+    needed = Needed(store, there, indexes)
+    _mark(needed, found.values(), there, progress)
+    rubbish = _rubbish(store, there, needed, indexes, rewrite=rewrite)
+    history = told(store, since)
     held = 0
-    if since < MAX_TIME:
-        bare = Needed(store)
-        bare.add(roots(store, MAX_TIME).values())
-        more_loose, more_packs, _ = _rubbish(store, there, bare, indexes, rewrite=rewrite)
-        held = sum(more_loose.values()) + sum(more_packs.values()) - sum(loose.values()) - sum(packs.values())
+    if later := {id: ref for id, ref in history.held.items() if id not in found}:
+        held = rubbish.freed
+        _mark(needed, later.values(), there, progress)
+        found |= later
+        rubbish = _rubbish(store, there, needed, indexes, rewrite=rewrite)
+        held -= rubbish.freed
+    loose, packs = rubbish.loose, rubbish.packs
     return Plan(
         since,
         frozenset(found),
-        tuple(_gone(store, found, loose)),
-        frozenset(named(store) & loose.keys()),
+        tuple({gone.tag: gone for gone in history.deleted if gone.id in loose}.values()),
+        frozenset(history.named & loose.keys()),
         loose,
         packs,
-        kept,
+        rubbish.kept,
+        rubbish.bridges,
         frozenset(id for name in packs for id in indexes[name].records if id in needed.loose and id in there),
         max(0, held),
+        tuple(known),
     )
+
+
+def _mark(needed: Needed, found: Collection[Ref], there: Mapping[ObjectId, int], progress: Progress) -> None:
+    progress.start("marking", sum(there.get(ref.id, 0) for ref in found))
+    try:
+        for ref in found:
+            needed.add([ref])
+            progress.advance(there.get(ref.id, 0))
+    finally:
+        progress.finish()
+
+
+class _Rubbish(NamedTuple):
+    """What goes, as `Plan` has it."""
+
+    loose: dict[ObjectId, int]
+    packs: dict[ObjectId, int]
+    kept: dict[ObjectId, frozenset[ObjectId]]
+    bridges: dict[ObjectId, dict[ObjectId, frozenset[ObjectId]]]
+
+    @property
+    def freed(self) -> int:
+        return sum(self.loose.values()) + sum(self.packs.values())
 
 
 def _rubbish(
@@ -99,7 +134,7 @@ def _rubbish(
     indexes: Mapping[ObjectId, Index],
     *,
     rewrite: bool,
-) -> tuple[dict[ObjectId, int], dict[ObjectId, int], dict[ObjectId, frozenset[ObjectId]]]:
+) -> _Rubbish:
     live: dict[ObjectId, set[ObjectId]] = defaultdict(set)
     for id, name in needed.packed.items():
         live[name].add(id)
@@ -114,9 +149,15 @@ def _rubbish(
     if rewrite:
         _settle(needed, indexes, live, kept)
     else:
+        for group in _referrers_first({name: indexes[name] for name in kept}):
+            if len(group) > 1:
+                # They can only go by a pack that is written for it.
+                for name in group:
+                    del kept[name]
         spared = _spare(indexes, kept)
     packs = {}
-    for name in _referrers_first({name: indexes[name] for name in kept}):
+    groups = _referrers_first({name: indexes[name] for name in kept})
+    for name in chain.from_iterable(groups):
         ids = kept[name]
         size = store.objects.packs.size(name)
         entries = len(ids) / max(1, len(indexes[name].records))
@@ -124,7 +165,8 @@ def _rubbish(
         overhead = size - sum(record.length for record in indexes[name].records.values())
         packs[name] = size - (stored + round(overhead * entries) if ids else 0)
     loose = {id: size for id, size in there.items() if id not in needed.loose and id not in spared}
-    return loose, packs, {name: ids for name, ids in kept.items() if ids}
+    bridges = {group[-1]: _bridge(indexes, group) for group in groups if len(group) > 1}
+    return _Rubbish(loose, packs, {name: ids for name, ids in kept.items() if ids}, bridges)
 
 
 def _settle(
@@ -167,18 +209,39 @@ def _spare(indexes: Mapping[ObjectId, Index], kept: dict[ObjectId, frozenset[Obj
     return spared
 
 
-def _referrers_first(indexes: Mapping[ObjectId, Index]) -> list[ObjectId]:
+def _referrers_first(indexes: Mapping[ObjectId, Index]) -> list[list[ObjectId]]:
     """Return packs in an order in which one that refers to what another holds comes before that one.
 
-    Cut off after any of them, no record is left that lacks what it refers to, unless two packs need each other.
+    Packs that need each other are in one list. (Kosaraju's strongly connected components, which come out sorted.)
     """
     homes: dict[ObjectId, list[ObjectId]] = defaultdict(list)
     for name, index in indexes.items():
         for id in index.records:
             homes[id].append(name)
+    needs = {name: [home for id in index.outside for home in homes[id]] for name, index in indexes.items()}
+    needed_by: dict[ObjectId, list[ObjectId]] = defaultdict(list)
+    for name, others in needs.items():
+        for other in others:
+            needed_by[other].append(name)
+    seen: set[ObjectId] = set()
+    groups: list[list[ObjectId]] = []
+    for start in reversed(_after_what_they_need(needs)):
+        group, pending = [], [start]
+        while pending:
+            name = pending.pop()
+            if name not in seen:
+                seen.add(name)
+                group.append(name)
+                pending += needed_by[name]
+        if group:
+            groups.append(group)
+    return groups
+
+
+def _after_what_they_need(needs: Mapping[ObjectId, list[ObjectId]]) -> list[ObjectId]:
     done: dict[ObjectId, None] = {}
     entered: set[ObjectId] = set()
-    for start in indexes:
+    for start in needs:
         pending = [(start, False)]
         while pending:
             name, left = pending.pop()
@@ -187,15 +250,22 @@ def _referrers_first(indexes: Mapping[ObjectId, Index]) -> list[ObjectId]:
             elif name not in entered:
                 entered.add(name)
                 pending.append((name, True))
-                pending += [(home, False) for id in indexes[name].outside for home in homes[id]]
-    return list(reversed(done))
+                pending += [(other, False) for other in needs[name]]
+    return list(done)
 
 
-def _gone(store: Store, found: Mapping[ObjectId, Ref], loose: Iterable[ObjectId]) -> Iterable[Gone]:
-    doomed = set(loose)
-    for name in store.journal.names():
-        last: dict[str, Gone] = {}
-        for event in store.journal.events(name):
-            if event.event == "delete" and event.old in doomed and event.old not in found:
-                last[event.version] = Gone(Tag(name, event.version), event.old, event.at)
-        yield from last.values()
+def _bridge(indexes: Mapping[ObjectId, Index], group: list[ObjectId]) -> dict[ObjectId, frozenset[ObjectId]]:
+    """Return, by pack, the records of packs that need each other which others of these need, and all those need.
+
+    In a pack of their own they let the packs go one after another: none is left that lacks something.
+    """
+    homes = {id: name for name in group for id in indexes[name].records}
+    pending = [id for name in group for id in indexes[name].outside if id in homes]
+    found: dict[ObjectId, set[ObjectId]] = defaultdict(set)
+    while pending:
+        id = pending.pop()
+        name = homes.get(id)
+        if name is not None and id not in found[name]:
+            found[name].add(id)
+            pending += [ref.id for ref in indexes[name].records[id].refs]
+    return {name: frozenset(ids) for name, ids in found.items() if ids}

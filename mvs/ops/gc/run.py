@@ -1,21 +1,28 @@
 """Removing what a plan says, unless a new version needs it by now."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from mvs.backends.failures import storage
 from mvs.errors import StorageFull, StoreBusy
 from mvs.format.ids import ObjectId
-from mvs.ops.gc.marking import Needed, held, present
+from mvs.ops.gc.cap import Fitted
+from mvs.ops.gc.marking import Needed, newer
 from mvs.ops.gc.plan import Plan, plan
+from mvs.ops.sharing import note
 from mvs.running.progress import Progress
 from mvs.store.packs.writing import PackWriter
+from mvs.store.staging import Session
 from mvs.store.store import Store
 
 # Each time a pack that was about to go is needed again meanwhile, all is looked at anew.
 _ATTEMPTS = 5
+# What is taken out while the lock is held once: some 10 ms. A pack costs an fsync.
+_OBJECTS = 500
+_PACKS = 8
 
 
 class Result(NamedTuple):
@@ -28,6 +35,8 @@ class Result(NamedTuple):
         packs: packs that went or were written again.
         staging: bytes that dead processes had left.
         held: bytes that would come back as well if nothing deleted were kept.
+        vanished: repositories that shared the store and are gone; what they pinned is kept.
+        fitted: what was done to keep the store within its size, where it has one.
     """
 
     freed: int
@@ -36,9 +45,11 @@ class Result(NamedTuple):
     packs: int
     staging: int
     held: int
+    vanished: tuple[str, ...] = ()
+    fitted: Fitted | None = None
 
 
-def run(store: Store, since: int, *, now: int, progress: Progress) -> Result:
+def run(store: Store, since: int, *, host: str, now: int, progress: Progress) -> Result:
     """Remove what no version needs which is there, or was deleted after `since`; return what was done.
 
     Cut off anywhere, the store is whole: what was taken out lies in `trash/`, and goes with the next gc.
@@ -50,99 +61,180 @@ def run(store: Store, since: int, *, now: int, progress: Progress) -> Result:
     with store.packing():
         # It may be all the room there is.
         store.trash.empty()
-        for _ in range(_ATTEMPTS):
-            try:
-                done = _attempt(store, plan(store, since), now, progress)
-            except StorageFull:
-                # No room for packs to be written again: what goes without makes some.
-                done = _attempt(store, plan(store, since, rewrite=False), now, progress)
-            if done is not None:
-                store.trash.empty()
-                return done
+        done = _Done()
+        try:
+            for _ in range(_ATTEMPTS):
+                if _attempt(store, since, done, host, now, progress):
+                    return done.result()
+        finally:
+            store.journal.unwatch()
     raise StoreBusy("versions that need what is to go are saved as fast as it is found", hint="mvs gc")
 
 
-def _attempt(store: Store, planned: Plan, now: int, progress: Progress) -> Result | None:
-    """Do what was planned; None, and nothing removed, where it is no longer right."""
+@dataclass
+class _Done:
+    """What was done so far: what one attempt took out before it had to begin anew is gone all the same."""
+
+    freed: int = 0
+    versions: int = 0
+    objects: int = 0
+    packs: int = 0
+    staging: int = 0
+    held: int = 0
+    vanished: tuple[str, ...] = ()
+
+    def result(self) -> Result:
+        return Result(
+            self.freed + self.staging, self.versions, self.objects, self.packs, self.staging, self.held, self.vanished
+        )
+
+
+def _attempt(store: Store, since: int, done: _Done, host: str, now: int, progress: Progress) -> bool:
+    try:
+        with store.exclusive():
+            # Before the refs are read: whatever changes from here on is told.
+            store.journal.watch()
+    except StorageFull:
+        # No room even for an empty file. Whoever wants to save has none either, and can as well wait.
+        with store.exclusive():
+            planned = plan(store, since, host=host, progress=progress, rewrite=False)
+            return _collect(store, planned, done, now, progress, alone=True)
+    try:
+        planned = plan(store, since, host=host, progress=progress)
+        note(store, planned.repositories, now)
+        return _collect(store, planned, done, now, progress)
+    except StorageFull:
+        # No room for packs to be written again: what goes without makes some.
+        return _collect(store, plan(store, since, host=host, progress=progress, rewrite=False), done, now, progress)
+
+
+def _collect(store: Store, planned: Plan, done: _Done, now: int, progress: Progress, *, alone: bool = False) -> bool:
+    """Do what was planned; tell whether all of it was right until the end. `alone`: the lock is held all the time."""
+    lock = nullcontext if alone else store.exclusive
     for id in planned.relied:
         # The last copy of it but for one in a pack that goes.
         store.objects.read_through(id)
+    done.held = planned.held
+    done.vanished = planned.vanished
     progress.start("collecting", planned.freed)
     try:
-        with _rewritten(store, planned, progress) as writers:
-            names = {writer.finish(): writer for writer in writers}
-            staging = store.trash.sweep_staging(now=now, since=planned.since)
-            with store.exclusive():
-                spared = _spared(store, planned, now)
-                if spared is None:
-                    return None
-                publisher = store.publisher()
-                for name, writer in names.items():
-                    publisher.publish(writer, name)
-                _take(store, planned, spared | names.keys())
-                staging += store.trash.sweep_temps()
-                store.objects.packs.forget()
-        staging += store.trash.sweep_views(now=now)
+        with _rewritten(store, planned) as writers:
+            finished = [(writer.finish(), pack) for pack, writer in writers]
+            there = set(store.objects.packs.names())
+            done.staging += store.trash.sweep_staging(now=now, since=planned.since)
+            for (name, _), (_, writer) in zip(finished, writers, strict=True):
+                with lock():
+                    store.publisher().publish(writer, name)
+            # Of two packs of the same records one stays, whichever was to come and which to go.
+            stay = {name for name, pack in finished if pack is None} | (there - planned.packs.keys())
+            bridges = {pack: name for name, pack in finished if pack and name not in stay}
+            if not _take_all(store, planned, done, stay, bridges, lock, progress):
+                return False
+        store.objects.packs.forget()
+        done.staging += store.trash.sweep_views(now=now)
         _drop_views(store)
+        _drop_sketches(store)
     finally:
         progress.finish()
-    gone = planned.loose.keys() - spared
-    return Result(
-        freed=sum(planned.loose[id] for id in gone) + sum(planned.packs.values()) + staging,
-        versions=sum(version.id in gone for version in planned.versions),
-        objects=len(gone),
-        packs=len(planned.packs),
-        staging=staging,
-        held=planned.held,
-    )
+        store.objects.packs.forget()
+    return True
 
 
 @contextmanager
-def _rewritten(store: Store, planned: Plan, progress: Progress) -> Iterator[list[PackWriter]]:
-    """Write again the packs of which something stays, in a session."""
-    if not planned.kept:
+def _rewritten(store: Store, planned: Plan) -> Iterator[list[tuple[ObjectId | None, PackWriter]]]:
+    """Write again, in a session, the packs of which something stays, and bridges, each with the pack it goes after."""
+    if not planned.kept and not planned.bridges:
         yield []
         return
     with store.session() as session:
-        writers: list[PackWriter] = []
+        writers: list[tuple[ObjectId | None, PackWriter]] = []
         try:
             for name, ids in planned.kept.items():
-                writers.append(store.rewritten(name, ids, os.path.join(session.path, os.urandom(8).hex())))
-                progress.advance(planned.packs[name])
+                writers.append((None, store.rewritten({name: ids}, _place(session))))
+            for name, parts in planned.bridges.items():
+                writers.append((name, store.rewritten(parts, _place(session))))
             yield writers
         finally:
-            for writer in writers:
+            for _, writer in writers:
                 writer.discard()
 
 
-def _spared(store: Store, planned: Plan, now: int) -> set[ObjectId] | None:
-    """Return, under the lock, the loose objects that are needed by now; None where a pack is that was to go."""
-    found = present(store)
-    # What was deleted since the plan was made was there then; what was saved and deleted since may be wanted back.
-    since = min(planned.since, now)
-    later = held(store, since, strict=planned.since <= now)
-    found |= {id: ref for id, ref in later.items() if id not in planned.manifests}
-    needed = Needed(store)
+def _place(session: Session) -> str:
+    return os.path.join(session.path, os.urandom(8).hex())
+
+
+def _take_all(
+    store: Store,
+    planned: Plan,
+    done: _Done,
+    stay: Collection[ObjectId],
+    bridges: Mapping[ObjectId, ObjectId],
+    lock: Callable[[], AbstractContextManager[None]],
+    progress: Progress,
+) -> bool:
+    """Take out what was planned, what refers to something before that; stop where a pack is needed by now.
+
+    Packs that `stay` do; a bridge, by the pack it goes after, goes where it has served.
+
+    The lock is let go again and again, so that no save waits long. Whenever it is free, the store is as whole as
+    if gc had been cut off there: no record lacks what it refers to.
+    """
+    manifests = [id for id in planned.loose if id in planned.manifests]
+    others = [id for id in planned.loose if id not in planned.manifests]
+    packs: list[ObjectId] = []
+    for name in planned.packs:
+        if name not in stay and name not in bridges.values():
+            packs.append(name)
+        if name in bridges:
+            packs.append(bridges[name])
+    versions = {version.id for version in planned.versions}
+    for ids, names in [
+        *((part, ()) for part in _parts(manifests, _OBJECTS)),
+        *(((), part) for part in _parts(packs, _PACKS)),
+        *((part, ()) for part in _parts(others, _OBJECTS)),
+    ]:
+        with lock():
+            spared = set() if lock is nullcontext else _spared(store, planned)
+            if spared is None:
+                return False
+            gone = [id for id in ids if id not in spared]
+            for id in gone:
+                store.trash.take_object(id)
+            for name in names:
+                store.trash.take_pack(name)
+        # Meanwhile whoever waits for the lock gets it.
+        store.trash.empty()
+        done.objects += len(gone)
+        done.packs += sum(name in planned.packs for name in names)
+        done.versions += len(versions.intersection(gone))
+        freed = sum(planned.loose[id] for id in gone) + sum(planned.packs.get(name, 0) for name in names)
+        done.freed += freed
+        progress.advance(freed)
+    with lock():
+        done.staging += store.trash.sweep_temps()
+    store.trash.empty()
+    return True
+
+
+def _parts(ids: Sequence[ObjectId], size: int) -> Iterator[Sequence[ObjectId]]:
+    for first in range(0, len(ids), size):
+        yield ids[first : first + size]
+
+
+def _spared(store: Store, planned: Plan) -> set[ObjectId] | None:
+    """Return, under the lock, what is needed by now; None where a pack is that was to go, or it cannot be told.
+
+    What was saved, restored or deleted since the mark began is needed, whether it is there or may be wanted back.
+    """
+    found = newer(store)
+    if found is None:
+        return None
+    needed = Needed(store, {}, {})
     needed.add(ref for id, ref in found.items() if id not in planned.roots)
     for id, name in needed.packed.items():
         if name in planned.packs and id not in planned.kept.get(name, ()):
             return None
-    return needed.loose & planned.loose.keys()
-
-
-def _take(store: Store, planned: Plan, stays: set[ObjectId]) -> None:
-    """Take out what was planned, under the lock: what refers to something before that, as a deletion goes down."""
-    doomed = [id for id in planned.loose if id not in stays]
-    for id in doomed:
-        if id in planned.manifests:
-            store.trash.take_object(id)
-    for name in planned.packs:
-        # A gc that was cut off may have written this very pack before.
-        if name not in stays:
-            store.trash.take_pack(name)
-    for id in doomed:
-        if id not in planned.manifests:
-            store.trash.take_object(id)
+    return needed.loose
 
 
 def _drop_views(store: Store) -> None:
@@ -151,3 +243,10 @@ def _drop_views(store: Store) -> None:
         for id in list(store.views.ids()):
             if not store.objects.is_loose(id):
                 store.views.drop(id)
+
+
+def _drop_sketches(store: Store) -> None:
+    """Drop what is kept of blobs that are gone, also of those that an earlier gc took."""
+    packed = store.objects.packs.holds()
+    with storage(str(store.root)):
+        store.sketches.sweep(lambda blob: store.objects.is_loose(blob) or packed(blob))

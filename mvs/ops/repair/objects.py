@@ -155,7 +155,7 @@ class Mending:
             for name, ids in self._leave.items():
                 if kept := self._packs.pack(name).index.records.keys() - ids:
                     path = os.path.join(self._session.path, os.urandom(8).hex())
-                    writers[name] = self._store.rewritten(name, kept, path)
+                    writers[name] = self._store.rewritten({name: kept}, path)
             names = {old: writer.finish() for old, writer in writers.items()}
             with self._store.exclusive():
                 publisher = self._store.publisher()

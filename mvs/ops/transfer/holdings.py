@@ -22,7 +22,7 @@ class Holdings:
         for name, index in indexes.items():
             for record in index.records.values():
                 known = self._records.get(record.id)
-                if known is None or _preference(record) < _preference(known.record):
+                if known is None or record.rank < known.record.rank:
                     self._records[record.id] = Held(name, record)
 
     def find(self, id: ObjectId) -> Held | None:
@@ -61,7 +61,3 @@ def by_pack(found: Mapping[ObjectId, Held]) -> dict[ObjectId, list[Record]]:
     for held in found.values():
         packs.setdefault(held.pack, []).append(held.record)
     return {name: sorted(records, key=lambda record: record.offset) for name, records in sorted(packs.items())}
-
-
-def _preference(record: Record) -> tuple[int, bool]:
-    return record.depth, bool(record.refs)

@@ -173,7 +173,7 @@ class _Sender:
             if len(wanted) == len(index.records):
                 yield str(self._store.root / pack_path(name)), name, index
                 continue
-            writer = self._store.rewritten(name, [record.id for record in wanted], os.path.join(folder, str(name)))
+            writer = self._store.rewritten({name: [record.id for record in wanted]}, os.path.join(folder, str(name)))
             yield writer.path, writer.finish(), _index_of(writer.records)
 
     def _upload(self, place: PackPlace, path: str, index: Index) -> int:

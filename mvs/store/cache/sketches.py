@@ -3,6 +3,9 @@
 They tell which blobs are alike without reading them. Derived, kept under `cache/sketches/`.
 """
 
+import contextlib
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, BinaryIO
@@ -16,6 +19,7 @@ from mvs.format.ids import ObjectId
 from mvs.format.layout import CACHE
 from mvs.store.objects import Objects
 
+_FOLDER = f"{CACHE}/sketches"
 _VERSION = 2
 # Of each tensor so many runs of so many bytes: enough to tell a fine-tune from a stranger.
 _RUNS = 4
@@ -97,6 +101,14 @@ class Sketches:
         self._kept.pop(id, None)
         self._disk.discard(self._disk.path(_key(id)))
 
+    def sweep(self, wanted: Callable[[ObjectId], bool]) -> None:
+        """Remove the sketches of blobs that are not wanted."""
+        for folder in list(self._disk.entries(_FOLDER)):
+            for entry in list(self._disk.entries(f"{_FOLDER}/{folder.name}")):
+                with contextlib.suppress(OSError, ValueError):
+                    if not wanted(ObjectId.from_hex(folder.name + entry.name)):
+                        os.unlink(entry.path)
+
     def _made(self, id: ObjectId, size: int) -> Sketch:
         with self._objects.open(id) as file:
             source = FileSource(file, size)
@@ -156,4 +168,4 @@ def _sample(source: Source, tensor: Tensor) -> bytes:
 
 def _key(id: ObjectId) -> str:
     text = str(id)
-    return f"{CACHE}/sketches/{text[:2]}/{text[2:]}"
+    return f"{_FOLDER}/{text[:2]}/{text[2:]}"

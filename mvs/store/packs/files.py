@@ -116,7 +116,7 @@ class Packs:
         return (found[0], found[2]) if found else None
 
     def _best(self, id: ObjectId) -> tuple[ObjectId, Pack, Record] | None:
-        return min(self.every(id), key=lambda found: _preference(found[2]), default=None)
+        return min(self.every(id), key=lambda found: found[2].rank, default=None)
 
     def every(self, id: ObjectId) -> Iterator[tuple[ObjectId, Pack, Record]]:
         """Yield every record of an object, with its pack and the name of that."""
@@ -142,6 +142,12 @@ class Packs:
         """Return what `find` does, after looking for packs that were not there before."""
         self.forget()
         return self.find(id)
+
+    def holds(self) -> Callable[[ObjectId], bool]:
+        """Return what tells whether some pack that is there has an object; it may err, rarely, by saying yes."""
+        there = set(self.names())
+        known = self._known()
+        return lambda object_id: any(name in there for name in known.places(object_id))
 
     def readable(self) -> dict[ObjectId, Index]:
         """Return the index of every pack.
@@ -205,7 +211,3 @@ class Packs:
             except UNREADABLE as error:
                 # The others can be read all the same.
                 self._unreadable[name] = error
-
-
-def _preference(record: Record) -> tuple[int, bool]:
-    return record.depth, bool(record.refs)

@@ -99,10 +99,10 @@ class Publisher:
             MissingObject: something that it needs is gone.
         """
         inside = pack.records
-        for record in inside.values():
-            for ref in record.refs:
-                if ref.id not in inside and not self._has(ref.id):
-                    raise MissingObject(f"object {ref.id} is gone, and a pack was to rely on it", hint="mvs dedup")
+        # Many refs are to runs of one blob; it is looked for once, while others wait for the lock.
+        for id in {ref.id for record in inside.values() for ref in record.refs} - inside.keys():
+            if not self._has(id):
+                raise MissingObject(f"object {id} is gone, and a pack was to rely on it", hint="mvs dedup")
         data = self._disk.read(FORMAT_FILE)
         if with_packs(data) != data:
             self._disk.put(FORMAT_FILE, with_packs(data))
