@@ -189,11 +189,13 @@ class Store:
 
     def reaching(self, remote: "Remote", known: "Known", state: "State") -> "Store":
         """Return this store with what a version of a remote needs in sight: it is fetched as it is read."""
-        from mvs.store.remote.reaching import ReachingPacks  # noqa: PLC0415 - only transfers need it
+        from mvs.store.cache.sketches import Sketches  # noqa: PLC0415 - only transfers need it
+        from mvs.store.remote.reaching import ReachingPacks  # noqa: PLC0415 - as above
 
         store = Store(self.root, durable=self._disk.durable, view_bytes=self._view_bytes)
         places = [state.packs[name] for name in known.packs]
         store.objects = Objects(store._disk, ReachingPacks(store._disk, remote.packs, places))
+        store.sketches = Sketches(store._disk, store.objects, far=True)
         return store
 
     def disk_usage(self, *folders: str) -> int:

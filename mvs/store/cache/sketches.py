@@ -51,11 +51,12 @@ class Sketch:
 
 
 class Sketches:
-    """The sketches of the blobs of a store."""
+    """The sketches of the blobs of a store; with `far` some of them are fetched as they are read."""
 
-    def __init__(self, disk: Directory, objects: Objects) -> None:
+    def __init__(self, disk: Directory, objects: Objects, *, far: bool = False) -> None:
         self._disk = disk
         self._objects = objects
+        self._far = far
         self._kept: dict[ObjectId, Sketch] = {}
 
     def of(self, id: ObjectId, size: int) -> Sketch:
@@ -73,14 +74,13 @@ class Sketches:
         return sketch
 
     def tensors(self, id: ObjectId, size: int) -> tuple[Tensor, ...]:
-        """Return the tensors of a blob by offset; of one that has no sketch yet only what tells them is read.
+        """Return the tensors of a blob by offset. A blob that is far away is not sketched for that.
 
         Raises:
             Corrupt: it cannot be read.
         """
-        sketch = self._kept.get(id) or self._stored(id, size)
-        if sketch is not None:
-            return sketch.tensors
+        if not self._far:
+            return self.of(id, size).tensors
         with self._objects.open(id) as file:
             return cut.tensors_of(FileSource(file, size))
 
