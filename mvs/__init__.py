@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mvs.handles.tensors import TensorInfo
     from mvs.handles.version import Change, File, Version
     from mvs.ops.diff import Diff
-    from mvs.repository import Repository, init, open  # noqa: A004 - the name of the API
+    from mvs.repository import Repository, clone, init, open  # noqa: A004 - the name of the API
 
 # Where each public name lives: nothing is imported before it is used, so that the
 # command line starts as fast as click.
@@ -34,6 +34,7 @@ _HOMES = {
     "Tag": "mvs.format.names",
     "TensorInfo": "mvs.handles.tensors",
     "Version": "mvs.handles.version",
+    "clone": "mvs.repository",
     "init": "mvs.repository",
     "open": "mvs.repository",
 }
@@ -49,6 +50,7 @@ __all__ = [
     "TensorInfo",
     "Version",
     "__version__",
+    "clone",
     "errors",
     "init",
     "open",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mvs import ops, workspace
 from mvs._about import __version__
 from mvs.errors import (
+    Conflict,
     Corrupt,
     ForbiddenPlace,
     InvalidInput,
@@ -405,6 +406,28 @@ def init(path: PathLike = ".", *, store: PathLike | None = None) -> Repository:
             "save from one process at a time; gc, dedup and repair will refuse"
         )
     return Repository(space)
+
+
+def clone(source: str, path: PathLike, *, progress: Progress | None = None) -> Repository:
+    """Make the folder `path` a repository with all versions of a remote or a bundle, and return it.
+
+    A remote is its default remote `origin` from then on.
+
+    Raises:
+        Conflict: there is a repository with versions.
+        RemoteFailed, Corrupt: as `Repository.pull`.
+    """
+    repo = init(path)
+    repo._progress = progress or repo._progress
+    if repo.list(limit=1):
+        raise Conflict(f"there is a repository with versions in '{os.fspath(path)}'", hint=command("ls", "-a", path))
+    if "://" not in source and os.path.isfile(source):
+        repo.import_bundle(source)
+        return repo
+    if "origin" not in repo.remotes:
+        repo.add_remote("origin", source, make=False)
+    repo.pull()
+    return repo
 
 
 def open(path: PathLike | None = None) -> Repository:

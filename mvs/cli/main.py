@@ -35,6 +35,9 @@ VERBS = {
     "pull": "remotes",
     "fetch": "remotes",
     "remote": "remotes",
+    "bundle": "bundles",
+    "import": "bundles",
+    "clone": "bundles",
     "config": "setup",
     "completion": "setup",
 }
@@ -54,7 +57,7 @@ class Verbs(click.Group):
         if name not in VERBS:
             return None
         module = importlib.import_module(f"mvs.cli.verbs.{VERBS[name]}")
-        found: click.Command = getattr(module, f"{name}_" if name in ("list", "path") else name)
+        found: click.Command = getattr(module, f"{name}_" if name in ("import", "list", "path") else name)
         return found
 
     def resolve_command(

@@ -19,8 +19,8 @@ LOG_LINE = b"mvs-log 1\n"
 MERGED = 4
 NO_ENTRY = ObjectId(bytes(32))
 
-_LENGTH = struct.Struct("<Q")
-_START = len(LOG_LINE) + _LENGTH.size
+_HEAD = struct.Struct("<Q32s")
+_START = len(LOG_LINE) + _HEAD.size
 _DIGITS = 12
 
 
@@ -101,7 +101,7 @@ class Entry:
                 "fence": self.fence,
             }
         )
-        return LOG_LINE + _LENGTH.pack(len(body)) + body
+        return LOG_LINE + _HEAD.pack(len(body), blake3(body).digest()) + body
 
     @classmethod
     def decode(cls, data: bytes) -> "Entry":
@@ -116,8 +116,11 @@ class Entry:
             if data.startswith(b"mvs-log ") and data[8:].partition(b"\n")[0].isdigit():
                 raise UnsupportedFormat("the log of the remote was written by a later release")
             raise CorruptRemote("something else where an entry of the log must be")
+        body = data[_START:]
+        if len(data) < _START or _HEAD.unpack(data[len(LOG_LINE) : _START]) != (len(body), blake3(body).digest()):
+            raise CorruptRemote("an entry of the log is damaged")
         try:
-            return cls._of(decode(data[_START:]))
+            return cls._of(decode(body))
         except (ValueError, TypeError, KeyError) as error:
             raise CorruptRemote(f"an entry of the log is damaged: {error}") from error
 
@@ -182,7 +185,7 @@ def split(run: bytes) -> list[bytes]:
     while at < len(run):
         if len(run) - at < _START:
             raise CorruptRemote("the log of the remote is cut off")
-        (length,) = _LENGTH.unpack(run[at + len(LOG_LINE) : at + _START])
+        length, _ = _HEAD.unpack(run[at + len(LOG_LINE) : at + _START])
         end = at + _START + length
         if end > len(run):
             raise CorruptRemote("the log of the remote is cut off")

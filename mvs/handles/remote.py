@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mvs import ops, workspace
 from mvs.errors import AliasNotFound, AmbiguousSpec, NameNotFound, NeedsAll, VersionNotFound, command
+from mvs.format.ids import ObjectId
 from mvs.format.manifest import Manifest
 from mvs.format.names import Spec
 from mvs.format.refs import Ref
@@ -125,7 +126,8 @@ class Remote:
             CorruptRemote, RemoteChanged: its log is damaged: nothing else can be told then.
             RemoteFailed: it cannot be reached.
         """
-        return ops.transfer.check(self._place, share=share, progress=self._progress)
+        known = ops.transfer.Here(self._store) if self._place.is_bundle else frozenset[ObjectId]()
+        return ops.transfer.check(self._place, share=share, progress=self._progress, known=known)
 
     def _version(self, manifest: Manifest, state: "State") -> Version:
         known = state.versions[str(manifest.tag)]

@@ -3,14 +3,17 @@
 Part of the Python API: `Repository` is a `Sharing` that also saves and finds.
 """
 
+import os
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mvs import ops, workspace
 from mvs.errors import (
     Conflict,
     InvalidInput,
+    RemoteFailed,
     RemoteNotFound,
     RemoteUnsafe,
     command,
@@ -51,11 +54,12 @@ class Sharing(Upkeep):
         endpoint: str | None = None,
         region: str | None = None,
         path_style: bool | None = None,
+        make: bool = True,
     ) -> None:
         """Give a remote a name, and make it where there is none; the first one becomes the default.
 
         `endpoint`, `region` and `path_style` are for object stores. A server that lets two writers create the same
-        key is refused, unless `single_writer` promises that there is one at a time.
+        key is refused, unless `single_writer` promises that there is one at a time. Without `make` it must be there.
 
         Raises:
             Conflict: there is a remote of this name.
@@ -71,6 +75,8 @@ class Sharing(Upkeep):
             told["default"] = True
         place = self._place(name, told)
         if not place.log.exists():
+            if not make:
+                raise RemoteFailed(f"there is no remote at '{url}'")
             if not place.is_safe() and not single_writer:
                 raise RemoteUnsafe(
                     f"the server of '{url}' lets two writers create the same key; it will do for one at a time",
@@ -174,6 +180,52 @@ class Sharing(Upkeep):
             RemoteFailed: it cannot be reached.
         """
         return len(self._remote(remote).log.state().versions)
+
+    def bundle(
+        self, path: str | os.PathLike[str], *specs: SpecLike, since: Iterable[SpecLike] = (), jobs: int | None = None
+    ) -> "Pushed":
+        """Write versions, all without `specs`, into one new file, for where no network leads.
+
+        With `since` it goes without the files of these versions, which whoever reads it must have.
+
+        Raises:
+            NotFound: a spec stands for nothing.
+            DestinationExists: there is a file.
+            StorageFailed: the disk is full, read-only or failing; then there is no file.
+        """
+        given = list(since)
+        return ops.transfer.bundle.create(
+            self._store,
+            os.fspath(path),
+            self._chosen(specs),
+            self._chosen(given) if given else (),
+            now=self._now,
+            by=workspace.actor(),
+            progress=self._progress,
+            jobs=jobs,
+        )
+
+    @contextmanager
+    def opened_bundle(self, path: str | os.PathLike[str]) -> Iterator[Remote]:
+        """Look into a bundle as into a remote, while the block runs.
+
+        Raises:
+            SourceNotFound: there is no file.
+            CorruptRemote: it is no bundle.
+        """
+        with ops.transfer.bundle.opened(self._store, os.fspath(path)) as place:
+            yield Remote(self._store, place, self._progress, self._now)
+
+    def import_bundle(self, path: str | os.PathLike[str], *specs: str) -> "Pulled":
+        """Bring versions of a bundle here, all without `specs`; verified as those of a remote are.
+
+        Raises:
+            NotFound, TagExists, Corrupt, StoreBusy: as `pull`.
+        """
+        with ops.transfer.bundle.opened(self._store, os.fspath(path)) as place:
+            wanted = tags(place.log.state(), specs, place.name)
+            by = workspace.actor()
+            return ops.transfer.pull(self._store, place, wanted, now=self._now, by=by, progress=self._progress)
 
     def _remote(self, name: str | None) -> "Place":
         if name is None:

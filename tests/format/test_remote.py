@@ -1,6 +1,7 @@
 """Entries of a remote's log, as bytes."""
 
 import pytest
+from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,23 +67,18 @@ def test_hostile_bytes_are_refused_as_damage(data: bytes) -> None:
 
 
 @given(ENTRIES, st.data())
-def test_an_entry_with_a_flipped_byte_is_refused_or_another_entry(entry: Entry, data: st.DataObject) -> None:
+def test_an_entry_with_a_flipped_byte_is_refused(entry: Entry, data: st.DataObject) -> None:
     stored = bytearray(entry.encode())
-    place = data.draw(st.integers(0, len(stored) - 1))
-    stored[place] ^= data.draw(st.integers(1, 255))
-    try:
-        found = Entry.decode(bytes(stored))
-    except (Corrupt, UnsupportedFormat):
-        return
-    # The length in front is not looked at here; everything else tells.
-    assert found != entry or len(LOG_LINE) <= place < len(LOG_LINE) + 8
+    stored[data.draw(st.integers(0, len(stored) - 1))] ^= data.draw(st.integers(1, 255))
+    with pytest.raises((Corrupt, UnsupportedFormat)):
+        Entry.decode(bytes(stored))
 
 
 def test_an_entry_that_needs_more_than_this_release_knows_is_refused_by_name() -> None:
-    body = decode(Entry(number=1, previous=NO_ENTRY, at=0, by="", nonce=b"").encode()[len(LOG_LINE) + 8 :])
+    body = decode(Entry(number=1, previous=NO_ENTRY, at=0, by="", nonce=b"").encode()[len(LOG_LINE) + 40 :])
     later = encode({**body, "needs": ["telepathy"]})
     with pytest.raises(UnsupportedFormat, match="telepathy"):
-        Entry.decode(LOG_LINE + len(later).to_bytes(8, "little") + later)
+        Entry.decode(LOG_LINE + len(later).to_bytes(8, "little") + blake3(later).digest() + later)
 
 
 def test_keys_sort_as_their_numbers_do() -> None:

@@ -43,9 +43,14 @@ def open_bucket(address: Address) -> Bucket:
         MissingExtra: what speaks to it is not installed.
     """
     if address.is_folder:
-        from mvs.backends.buckets.folder import FolderBucket  # noqa: PLC0415 - only remotes need it
+        path = os.path.abspath(address.path)
+        if os.path.isfile(path):
+            from mvs.backends.buckets.bundle import BundleBucket  # noqa: PLC0415 - only remotes need it
 
-        return FolderBucket(os.path.abspath(address.path))
+            return BundleBucket(path)
+        from mvs.backends.buckets.folder import FolderBucket  # noqa: PLC0415 - as above
+
+        return FolderBucket(path)
     if address.scheme in _CLOUD:
         from mvs.backends.buckets.objects import ObjectBucket  # noqa: PLC0415 - obstore is an extra
 

@@ -45,7 +45,9 @@ def push(
             "bytes": plan.size,
         }
         _tell(
-            facts, as_json, f"would send {_count(plan.refs)} to '{plan.remote}': {render.size(plan.size)} of new files"
+            facts,
+            as_json,
+            f"would send {_versions(plan.refs)} to '{plan.remote}': {render.size(plan.size)} of new files",
         )
         return
     done = repo.push(plan=plan, jobs=jobs)
@@ -56,7 +58,11 @@ def push(
         "packs": done.packs,
         "bytes": done.sent,
     }
-    _tell(facts, as_json, f"sent {_count(done.refs)} to '{plan.remote}': {render.size(done.sent)} on the wire")
+    _tell(
+        facts,
+        as_json,
+        f"sent {_versions(done.refs)} to '{plan.remote}': {render.size(done.sent)} on the wire",
+    )
 
 
 @click.command(cls=Verb, epilog=SPECS)
@@ -82,7 +88,11 @@ def pull(
             "present": [str(ref.tag) for ref in plan.present],
             "bytes": plan.bytes,
         }
-        _tell(facts, as_json, f"would receive {_count(plan.manifests)}: {render.size(plan.bytes)} on the wire")
+        _tell(
+            facts,
+            as_json,
+            f"would receive {_versions(plan.manifests)}: {render.size(plan.bytes)} on the wire",
+        )
         return
     done = repo.pull(*specs, remote=remote)
     facts = {
@@ -90,7 +100,7 @@ def pull(
         "present": [str(ref.tag) for ref in done.present],
         "bytes": done.received,
     }
-    _tell(facts, as_json, f"received {_count(done.refs)}: {render.size(done.received)} on the wire")
+    _tell(facts, as_json, f"received {_versions(done.refs)}: {render.size(done.received)} on the wire")
 
 
 @click.command(cls=Verb)
@@ -100,7 +110,7 @@ def pull(
 def fetch(repo: Repository, name: str | None, as_json: bool) -> None:
     """Learn what a remote has, without bringing any file here"""
     found = repo.fetch(name)
-    _tell({"versions": found}, as_json, f"{found} versions" if found != 1 else "1 version")
+    _tell({"versions": found}, as_json, render.count(found, "version"))
 
 
 @click.group(short_help="Name the places that versions are shared through")
@@ -196,7 +206,7 @@ def fsck_there(repo: Repository, name: str, *, share: float, as_json: bool) -> N
     """Check a remote, print what is wrong, and exit with 1 where something is."""
     found = repo.remote(name).fsck(share=share)
     lines = [f"{message}; it hits {', '.join(tags) or 'no version'}" for message, tags in found.findings]
-    lines.append(f"{_count(range(found.versions))}, {found.packs} packs, {render.size(found.bytes)} read")
+    lines.append(f"{render.count(found.versions, 'version')}, {found.packs} packs, {render.size(found.bytes)} read")
     _tell(found.to_dict(), as_json, "\n".join(lines))
     if found.findings:
         raise click.exceptions.Exit(1)
@@ -218,5 +228,5 @@ def _tell(facts: Mapping[str, Any], as_json: bool, text: str) -> None:
         click.echo(text)
 
 
-def _count(versions: Any) -> str:
-    return "1 version" if len(versions) == 1 else f"{len(versions)} versions"
+def _versions(found: Sequence[object]) -> str:
+    return render.count(len(found), "version")

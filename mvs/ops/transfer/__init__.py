@@ -1,16 +1,19 @@
 """Versions between this store and a remote: only what is missing travels, and refs go last."""
 
-from mvs.ops.transfer.pull import Pulled, PullPlan, plan_pull, pull
+from mvs.ops.transfer import bundle
+from mvs.ops.transfer.pull import Here, Pulled, PullPlan, plan_pull, pull
 from mvs.ops.transfer.push import Pushed, PushPlan, plan_push, push
 from mvs.ops.transfer.upkeep import Collection, Health, check, collect, delete, plan_collect
 
 __all__ = [
     "Collection",
     "Health",
+    "Here",
     "PullPlan",
     "Pulled",
     "PushPlan",
     "Pushed",
+    "bundle",
     "check",
     "collect",
     "delete",

@@ -1,6 +1,6 @@
 """Which packs hold what, and what else is needed to decode it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import NamedTuple
 
 from mvs.format.ids import ObjectId
@@ -33,10 +33,11 @@ class Holdings:
 def closure(
     wanted: Iterable[ObjectId],
     find: Callable[[ObjectId], Held | None],
-    stop: Callable[[ObjectId], bool] = lambda _: False,
+    known: Container[ObjectId] = frozenset(),
 ) -> tuple[dict[ObjectId, Held], set[ObjectId]]:
-    """Return the records that objects come from, by id, and the ids of those that have none; what `stop` says is left.
+    """Return the records that objects come from, by id, and the ids of those that have none.
 
+    What is `known` is passed over.
     The bases of deltas and the parts of what was cut are objects too.
     """
     found: dict[ObjectId, Held] = {}
@@ -44,7 +45,7 @@ def closure(
     pending = list(wanted)
     while pending:
         id = pending.pop()
-        if id in found or id in missing or stop(id):
+        if id in found or id in missing or id in known:
             continue
         held = find(id)
         if held is None:

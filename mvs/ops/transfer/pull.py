@@ -42,6 +42,16 @@ class PullPlan:
         )
 
 
+class Here:
+    """The objects that a store has."""
+
+    def __init__(self, store: Store) -> None:
+        self._objects = store.objects
+
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, ObjectId) and (self._objects.is_loose(id) or self._objects.packs.find(id) is not None)
+
+
 @dataclass(frozen=True, slots=True)
 class Pulled:
     """What came: versions, and bytes over the wire."""
@@ -80,13 +90,11 @@ def plan_pull(store: Store, remote: Remote, tags: Iterable[str], state: State) -
     places = {name: state.packs[name] for name in names}
     there = Holdings(remote.packs.indexes(places.values()))
     blobs = {entry.blob: entry.size for manifest in manifests for entry in manifest.tree.files}
-
-    def here(id: ObjectId) -> bool:
-        return store.objects.is_loose(id) or store.objects.packs.find(id) is not None
-
-    found, missing = closure(blobs, there.find, here)
+    found, missing = closure(blobs, there.find, Here(store))
     if missing:
-        raise CorruptRemote(f"object {min(missing)}, which a version needs, is not at '{remote.name}'")
+        raise CorruptRemote(
+            f"object {min(missing)}, which '{manifests[0].tag}' needs, is neither at '{remote.name}' nor here"
+        )
     packs = []
     for name, records in by_pack(found).items():
         index = remote.packs.index(places[name])

@@ -74,17 +74,19 @@ def push(
     by: str,
     progress: Progress,
     jobs: int | None,
+    assumed: frozenset[ObjectId] = frozenset(),
 ) -> Pushed:
     """Do what a plan says: pack what is loose, send what the remote lacks, and let it have the versions in one step.
 
     What is loose stays loose. An interrupted push has changed nothing that anybody sees; the next one goes on.
+    What is `assumed` is not sent: whoever reads there has it.
 
     Raises:
         TagExists: the remote has a tag with other content by now.
         RemoteFailed: it cannot be reached.
         StoreBusy: another process makes packs.
     """
-    sender = _Sender(store, remote, progress, jobs)
+    sender = _Sender(store, remote, progress, jobs, assumed)
     sent = 0
     packs: set[ObjectId] = set()
 
@@ -109,8 +111,11 @@ def push(
 class _Sender:
     """One push under way: it remembers what it has sent."""
 
-    def __init__(self, store: Store, remote: Remote, progress: Progress, jobs: int | None) -> None:
+    def __init__(
+        self, store: Store, remote: Remote, progress: Progress, jobs: int | None, assumed: frozenset[ObjectId]
+    ) -> None:
         self._store = store
+        self._assumed = assumed
         self._remote = remote
         self._progress = progress
         self._jobs = jobs
@@ -136,7 +141,7 @@ class _Sender:
         there = Holdings({**have, **{name: self._indexes[name] for name in ours}})
         versions = []
         for ref in refs:
-            needed, missing = closure({entry.blob for entry in manifests[ref].tree.files}, there.find)
+            needed, missing = closure({entry.blob for entry in manifests[ref].tree.files}, there.find, self._assumed)
             if missing:
                 raise MissingObject(
                     f"object {min(missing)} of '{ref.tag}' is gone", hint=command("mvs", "fsck", ref.tag)
@@ -152,7 +157,7 @@ class _Sender:
         What it has may lean on what it lacks, where it gave up packs.
         """
         while True:
-            found, missing = closure(blobs, lambda other: there.find(other) or self._find(other))
+            found, missing = closure(blobs, lambda other: there.find(other) or self._find(other), self._assumed)
             if not missing:
                 return {id: held for id, held in found.items() if there.find(id) is None}
             # Bases of what is packed may be loose themselves, and belong to other versions.

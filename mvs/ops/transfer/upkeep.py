@@ -1,7 +1,7 @@
 """What keeps a remote in order: versions deleted, garbage collected, everything checked."""
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,8 +103,10 @@ def collect(remote: Remote, *, now: Callable[[], int], by: str) -> Collection:
     return found
 
 
-def check(remote: Remote, *, share: float, progress: Progress) -> Health:
-    """Check that a remote has what its versions need, and read a share of its packs; nothing is changed.
+def check(remote: Remote, *, share: float, progress: Progress, known: Container[ObjectId] = frozenset()) -> Health:
+    """Check that a remote has what its versions need, but for what is `known`, and read a share of its packs.
+
+    Nothing is changed.
 
     Raises:
         CorruptRemote, RemoteChanged: its log is damaged: nothing else can be told then.
@@ -137,7 +139,7 @@ def check(remote: Remote, *, share: float, progress: Progress) -> Health:
     there = Holdings(remote.packs.indexes(place for place in state.packs.values() if place.name not in wrong))
     for data in remote.log.manifests(state):
         manifest = Manifest.decode(data)
-        _, missing = closure({entry.blob for entry in manifest.tree.files}, there.find)
+        _, missing = closure({entry.blob for entry in manifest.tree.files}, there.find, known)
         if missing and not wrong.keys() & set(state.versions[str(manifest.tag)].packs):
             findings.append((f"object {min(missing)} is in no pack", (str(manifest.tag),)))
     return Health(len(state.versions), len(state.packs), read, tuple(findings))

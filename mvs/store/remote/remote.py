@@ -5,6 +5,7 @@ from functools import cached_property
 from blake3 import blake3
 
 from mvs.backends.buckets import Address, Bucket, open_bucket
+from mvs.backends.buckets.bundle import BundleBucket
 from mvs.backends.directory import Directory
 from mvs.store.remote.log import Log, probe
 from mvs.store.remote.packs import RemotePacks
@@ -13,10 +14,12 @@ from mvs.store.remote.packs import RemotePacks
 class Remote:
     """A remote at an address. Nothing is read or sent before something is asked for."""
 
-    def __init__(self, name: str, address: Address, disk: Directory) -> None:
+    def __init__(self, name: str, address: Address, disk: Directory, bucket: Bucket | None = None) -> None:
+        """Name the remote at an address; what is known of it is kept in `disk`. A `bucket` is used as it is."""
         self.name = name
         self.address = address
         self._disk = disk
+        self._bucket = bucket
 
     @cached_property
     def bucket(self) -> Bucket:
@@ -26,7 +29,7 @@ class Remote:
             InvalidConfig: its URL is of no known kind.
             MissingExtra: what speaks to it is not installed.
         """
-        return open_bucket(self.address)
+        return self._bucket or open_bucket(self.address)
 
     @cached_property
     def log(self) -> Log:
@@ -37,6 +40,11 @@ class Remote:
     def packs(self) -> RemotePacks:
         """What lies there."""
         return RemotePacks(self.bucket, self._disk, self._key)
+
+    @property
+    def is_bundle(self) -> bool:
+        """Whether it is a file that may go without what its reader has."""
+        return isinstance(self.bucket, BundleBucket)
 
     def is_safe(self) -> bool:
         """Tell whether of two writers that create a key the second one is refused; writes and removes a key.
