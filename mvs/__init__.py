@@ -18,18 +18,20 @@ if TYPE_CHECKING:
     from mvs.format.names import Tag
     from mvs.handles.draft import Draft
     from mvs.handles.tensors import TensorInfo
-    from mvs.handles.version import Change, File, Version
+    from mvs.handles.version import AliasInfo, Change, File, Relative, Version
     from mvs.ops.diff import Diff
     from mvs.repository import Repository, clone, init, open  # noqa: A004 - the name of the API
 
 # Where each public name lives: nothing is imported before it is used, so that the
 # command line starts as fast as click.
 _HOMES = {
+    "AliasInfo": "mvs.handles.version",
     "Change": "mvs.handles.version",
     "Diff": "mvs.ops.diff",
     "Draft": "mvs.handles.draft",
     "File": "mvs.handles.version",
     "MvsError": "mvs.errors",
+    "Relative": "mvs.handles.version",
     "Repository": "mvs.repository",
     "Tag": "mvs.format.names",
     "TensorInfo": "mvs.handles.tensors",
@@ -40,11 +42,13 @@ _HOMES = {
 }
 
 __all__ = [
+    "AliasInfo",
     "Change",
     "Diff",
     "Draft",
     "File",
     "MvsError",
+    "Relative",
     "Repository",
     "Tag",
     "TensorInfo",

@@ -24,7 +24,9 @@
     │   ├── TagExists           31
     │   │   └── TagTaken        32  the tag was deleted and stays taken
     │   ├── DestinationExists   33
-    │   └── SourceChanged       34  a file changed while it was saved
+    │   ├── SourceChanged       34  a file changed while it was saved
+    │   ├── AliasMoved          35  somebody else moved the alias first
+    │   └── Protected           36  a protected alias, or a version that an alias points at
     ├── NotARepository          40  no .mvs here, or it is no store
     │   └── UnsupportedFormat   41  a store of a later release
     ├── Corrupt                 50  stored bytes are not what they must be
@@ -247,6 +249,20 @@ class SourceChanged(Conflict):
 
     kind = "source-changed"
     exit_code = 34
+
+
+class AliasMoved(Conflict):
+    """The alias does not point at what it was expected to point at."""
+
+    kind = "alias-moved"
+    exit_code = 35
+
+
+class Protected(Conflict):
+    """The alias is protected, or the version is one that an alias points at; it takes force."""
+
+    kind = "protected"
+    exit_code = 36
 
 
 class NotARepository(MvsError):

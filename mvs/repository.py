@@ -23,12 +23,13 @@ from mvs.errors import (
 )
 from mvs.format.ids import ObjectId
 from mvs.format.layout import FORMAT_FILE
-from mvs.format.names import Tag, parse_target
+from mvs.format.names import BUMPS, Alias, Bump, Tag, parse_target
 from mvs.format.refs import Ref
 from mvs.format.values import labels_of, metadata_of
+from mvs.handles.beside import Beside
 from mvs.handles.sharing import Sharing
 from mvs.handles.upkeep import SpecLike
-from mvs.handles.version import Change, Version, moment
+from mvs.handles.version import Change, Version
 from mvs.running.progress import Progress, Silent
 from mvs.store.store import Store
 from mvs.workspace import Workspace
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 
 
-class Repository(Sharing):
+class Repository(Sharing, Beside):
     """Versions of models in one store. Safe to share between threads and to open in many processes."""
 
     def __init__(self, space: Workspace, *, progress: Progress | None = None) -> None:
@@ -82,6 +83,7 @@ class Repository(Sharing):
         context: Mapping[str, Any] | None = None,
         parents: Iterable[SpecLike] = (),
         message: str = "",
+        bump: Bump | None = None,
         reuse_tag: bool = False,
     ) -> "Draft":
         """Return a context manager whose folder becomes a version when its block ends well.
@@ -95,7 +97,7 @@ class Repository(Sharing):
         """
         from mvs.handles.draft import Draft  # noqa: PLC0415 - only creating needs it
 
-        name, version = self._target(tag)
+        name, version = self._target(tag, bump)
         ops.save.check_free(self._store, name, version)
         given = metadata_of(context, "context")
         parent_ids = self._parents(parents)
@@ -111,6 +113,7 @@ class Repository(Sharing):
                 parents=tuple(id for _, id in parent_ids),
                 message=text,
                 reuse_tag=reuse_tag,
+                bump=bump,
             )
             return self._packed(self._save(request, session.tree, "adopt", session), None)
 
@@ -124,6 +127,7 @@ class Repository(Sharing):
             root=self.root.parent if self.root.name == workspace.CONTROL else self.root,
             parents=[tag for tag, _ in parent_ids],
             message=text,
+            bump=bump,
         )
 
     def save(
@@ -136,6 +140,7 @@ class Repository(Sharing):
         context: Mapping[str, Any] | None = None,
         parents: Iterable[SpecLike] = (),
         message: str = "",
+        bump: Bump | None = None,
         move: bool = False,
         if_changed: bool = False,
         reuse_tag: bool = False,
@@ -143,7 +148,8 @@ class Repository(Sharing):
     ) -> Version:
         """Save a file or a folder as a new version, durably, and return it.
 
-        A `tag` without a version gets one from the time and the content. Saving what the
+        A `tag` without a version gets one from the time and the content, or with `bump` ("major", "minor" or
+        "patch") the number after the highest one; of two that do so at once each gets its own. Saving what the
         tag means already, again, is a success. With `move` the files are linked into the
         store and removed from `path` once they are saved. With `if_changed` the latest
         version of the name is returned when it has the same content. With `dedup` it is packed at once;
@@ -155,7 +161,7 @@ class Repository(Sharing):
             InvalidTag, InvalidMetadata, NotFound: before any file is touched.
             StorageFailed: the disk is full, read-only or failing; nothing was saved.
         """
-        name, version = self._target(tag)
+        name, version = self._target(tag, bump)
         request = ops.save.Request(
             name=name,
             version=version,
@@ -166,6 +172,7 @@ class Repository(Sharing):
             message=_message(message),
             if_changed=if_changed,
             reuse_tag=reuse_tag,
+            bump=bump,
         )
         source = _path(path, SourceNotFound)
         if move and os.path.islink(source):
@@ -181,8 +188,8 @@ class Repository(Sharing):
     def get(self, spec: SpecLike) -> Version:
         """Return the one version `spec` stands for.
 
-        `name`, `name:latest`, `name:latest~N`, `name:version`, `name:prefix*`,
-        `name@alias`, `name#idprefix`.
+        `name`, `name:latest`, `name:latest~N`, `name:version`, `name:prefix*`, `name:^1.2`, `name:~1.2`,
+        `name:>=1.0,<2`, `name@alias`, `name#idprefix`.
 
         Raises:
             NotFound: none answers, or several do (`AmbiguousSpec`).
@@ -211,29 +218,35 @@ class Repository(Sharing):
         """
         return [self._version(stored) for stored in self._found(name, labels, where, sort, limit, offset)]
 
-    def delete(self, *specs: SpecLike, all_versions: bool = False, where: str | None = None) -> builtins.list[Tag]:
+    def delete(
+        self, *specs: SpecLike, all_versions: bool = False, where: str | None = None, force: bool = False
+    ) -> builtins.list[Tag]:
         """Delete tags and return those that were deleted; all are found before the first is deleted.
 
         With `where` only versions for which it is true, of all versions without `specs`; a bare name then
         stands for all its versions. `latest` moves back to the most recently saved version that is left.
-        `restore` takes it back.
+        `restore` takes it back. With `force` also versions go that aliases point at; those aliases
+        lead nowhere then, until they are moved or the version is restored.
 
         Raises:
             NeedsAll: a bare name without `all_versions` or `where`.
             NotFound: a spec stands for nothing; nothing was deleted.
+            Protected: an alias points at one, and not `force`.
             QueryError: `where` is not understood.
         """
-        doomed = self._doomed(specs, where, all_versions=all_versions)
-        gone = ops.delete.delete(self._store, doomed, now=time.time_ns, by=workspace.actor())
+        doomed = self._doomed(specs, where, all_versions=all_versions, force=force)
+        gone = ops.delete.delete(self._store, doomed, now=time.time_ns, by=workspace.actor(), force=force)
         return [ref.tag for ref in gone]
 
-    def matching(self, *specs: SpecLike, all_versions: bool = False, where: str | None = None) -> builtins.list[Tag]:
+    def matching(
+        self, *specs: SpecLike, all_versions: bool = False, where: str | None = None, force: bool = False
+    ) -> builtins.list[Tag]:
         """Return the tags that `delete` would delete, and delete nothing.
 
         Raises:
-            NeedsAll, NotFound, QueryError: as `delete` does.
+            NeedsAll, NotFound, Protected, QueryError: as `delete` does.
         """
-        return [ref.tag for ref in self._doomed(specs, where, all_versions=all_versions)]
+        return [ref.tag for ref in self._doomed(specs, where, all_versions=all_versions, force=force)]
 
     def restore(self, tag: str | Tag) -> Version:
         """Give a deleted tag back what it meant, and return the version.
@@ -273,25 +286,18 @@ class Repository(Sharing):
         return ops.checkout.run(self._store, plan, link=link, force=force, progress=self._progress)
 
     def log(self, name: str) -> builtins.list[Change]:
-        """Return what happened to the tags of a name, newest first.
+        """Return what happened to the tags, notes and aliases of a name, newest first; to one alias for `name@alias`.
 
         Raises:
             NameNotFound: nothing was ever saved under it.
+            AliasNotFound: there is no such alias, and never was.
         """
-        told = ops.history.history(self._store, self._spec(name).name, self._progress.notice)
-        return [
-            Change(
-                event=event.event,
-                tag=tag,
-                old=str(event.old) if event.old else None,
-                new=str(event.new) if event.new else None,
-                tree=str(event.tree) if event.tree else None,
-                at=moment(event.at),
-                by=event.by,
-                message=message,
-            )
-            for tag, event, message in told
-        ]
+        wanted = self._spec(name)
+        if wanted.kind == "alias":
+            told = ops.history.of_alias(self._store, Alias(wanted.name, wanted.value))
+        else:
+            told = ops.history.history(self._store, wanted.name, self._progress.notice)
+        return [Change.of(*each) for each in told]
 
     def diff(self, before: SpecLike, after: SpecLike, *, tensors: bool = False) -> "Diff":
         """Return what differs between two versions: files, labels, metadata, message; with `tensors` also weights.
@@ -304,10 +310,15 @@ class Repository(Sharing):
         ours, theirs = (ops.query.load(self._store, self._spec(spec)) for spec in (before, after))
         return ops.diff.diff(self._store, ours, theirs, tensors=tensors, progress=self._progress)
 
-    def _doomed(self, specs: tuple[SpecLike, ...], where: str | None, *, all_versions: bool) -> builtins.list[Ref]:
+    def _doomed(
+        self, specs: tuple[SpecLike, ...], where: str | None, *, all_versions: bool, force: bool
+    ) -> builtins.list[Ref]:
         if where is None:
-            return ops.delete.plan(self._store, map(self._spec, specs), all_versions=all_versions)
-        return self._chosen(specs, where)
+            return ops.delete.plan(self._store, map(self._spec, specs), all_versions=all_versions, force=force)
+        found = self._chosen(specs, where)
+        if not force:
+            ops.aliases.check_unaliased(self._store, found)
+        return found
 
     def _save(self, request: "Request", source: str, take: "Take", session: "Session") -> Version:
         folder = ops.walk.walk(source)
@@ -354,11 +365,21 @@ class Repository(Sharing):
     def _now(self) -> int:
         return time.time_ns()
 
-    def _version(self, stored: "Stored") -> Version:
-        return Version(self._store, stored.ref, stored.manifest, self._progress)
+    def _actor(self) -> str:
+        return workspace.actor()
 
-    def _target(self, tag: str | Tag) -> tuple[str, str | None]:
+    def _protects(self, alias: Alias) -> bool:
+        return not self._space.protected.isdisjoint({str(alias), alias.alias})
+
+    def _version(self, stored: "Stored") -> Version:
+        return Version(self._store, stored, self._progress)
+
+    def _target(self, tag: str | Tag, bump: Bump | None) -> tuple[str, str | None]:
         name, version = parse_target(tag)
+        if bump is not None and bump not in BUMPS:
+            raise InvalidInput(f"a version is bumped by {', '.join(BUMPS)}, not by '{bump}'")
+        if bump and version:
+            raise InvalidInput(f"'{tag}' has a version, and bump makes one; give the name alone")
         self._notice_lowered(tag, f"{name}:{version}" if version else name)
         return name, version
 

@@ -27,6 +27,7 @@ SETTINGS: dict[str, tuple[type, Any, str]] = {
     "store.max-size": (str, "", "what the store may take: gc drops caches, then packs what is loose, until it fits"),
     "gc.auto": (str, "off", "how often a save starts a gc in the background at most, such as 1d"),
     "dedup.auto": (bool, False, "pack every version right after it was saved, as `mvs save --dedup` does"),
+    "alias.protected": (list, [], "aliases that move only with --force, as in `prod,bert@canary`"),
     "cache.max-size": (str, "20GB", "what `mvs path` may keep of files that it had to make from packs"),
 }
 
@@ -71,6 +72,11 @@ class Workspace:
     def dedup_auto(self) -> bool:
         """Whether every version is packed right after it was saved."""
         return bool(setting(self, "dedup.auto"))
+
+    @property
+    def protected(self) -> frozenset[str]:
+        """The aliases that take force to move: `prod` of every name, or `bert@prod`."""
+        return frozenset(word.lower() for word in setting(self, "alias.protected"))
 
     @property
     def cache_size(self) -> int:
@@ -204,6 +210,8 @@ def write_setting(control: Path, key: str, text: str) -> None:
                 f"'{key}' is true or false, not '{text}'", hint=command("mvs", "config", "set", key, "true")
             )
         value = text.lower() == "true"
+    elif kind is list:
+        value = [word.strip() for word in text.split(",") if word.strip()]
     table, _, leaf = key.partition(".")
     _rewrite(control, lambda document: document.setdefault(table, tomlkit.table()).update({leaf: value}))
 
@@ -345,9 +353,9 @@ def _read_settings(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]
     for table, entries in tables.items():
         for leaf, value in entries.items() if isinstance(entries, dict) else [("", entries)]:
             key = f"{table}.{leaf}" if leaf else table
-            if type(value) is not _setting(key)[0]:
-                raise InvalidConfig(
-                    f"'{key}' in '{path}' is not a {_setting(key)[0].__name__}", hint=command("cat", path)
-                )
+            kind = _setting(key)[0]
+            if type(value) is not kind or (isinstance(value, list) and not all(type(item) is str for item in value)):
+                what = f"{kind.__name__}{' of str' if kind is list else ''}"
+                raise InvalidConfig(f"'{key}' in '{path}' is not a {what}", hint=command("cat", path))
             found[key] = value
     return found, remotes

@@ -145,7 +145,7 @@ def _member(owner: str, name: str, member: Any) -> list[str]:
     found = getattr(found, "__func__", found)
     if not inspect.isfunction(found) or not found.__doc__:
         return []
-    if found is member or isinstance(member, classmethod):
+    if inspect.isfunction(member) or isinstance(member, classmethod):
         return [f"### {owner}.{name}", _signature(found, name), _text(found)]
     return [f"### {owner}.{name}", f"Property, `{_returns(found)}`.\n{_text(found)}"]
 

@@ -145,6 +145,24 @@ def test_eight_processes_that_save_versions_of_one_name_lose_none(tmp_path: Path
         assert words(version) == {f"{version.version[1:]} " * 1000}
 
 
+def bump_many(root: Path, writer: int, start: Barrier) -> None:
+    repo = mvs.open(root / "repo")
+    sources = [write(root / f"{writer}.{number}", f"{writer}.{number} ") for number in range(ROUNDS)]
+    start.wait(PATIENCE)
+    for source in sources:
+        repo.save(source, "bert", bump="minor")
+
+
+def test_of_versions_that_are_bumped_at_once_each_gets_its_own_number(tmp_path: Path) -> None:
+    """Two trainings that end at once must not cost one of them."""
+    repo = init(tmp_path)
+    start = FORKS.Barrier(3)
+    in_processes(*((bump_many, (tmp_path, writer, start)) for writer in range(3)))
+    versions = repo.list("bert")
+    assert [version.version for version in versions] == [f"0.{n}.0" for n in range(3 * ROUNDS, 0, -1)]
+    assert len({frozenset(words(version)) for version in versions}) == 3 * ROUNDS
+
+
 def in_threads(work: Callable[[int], None], count: int) -> None:
     """Run `work` on as many threads, all let go at once; raise what any of them raises."""
     start = threading.Barrier(count)

@@ -22,10 +22,10 @@ from blake3 import blake3
 import mvs
 from mvs import errors
 from mvs.errors import InvalidPath, InvalidTag, MvsError
-from mvs.format import canonical, layout, manifest, names, pack, paths, refs
+from mvs.format import canonical, layout, manifest, names, notes, pack, paths, refs
 from mvs.format import journal as journal_format
 from mvs.format.ids import ObjectId
-from mvs.format.journal import Event
+from mvs.format.journal import Event, Moved, Noted, Target
 from mvs.format.paths import check_path
 from mvs.store.store import Store
 from mvs.workspace import SETTINGS
@@ -33,7 +33,15 @@ from tests import demo, reference
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-COMMANDED = ["README.md", "docs/tutorial.md", "docs/dedup.md", "docs/fsck.md", "docs/query.md", "docs/sharing.md"]
+COMMANDED = [
+    "README.md",
+    "docs/tutorial.md",
+    "docs/aliases.md",
+    "docs/dedup.md",
+    "docs/fsck.md",
+    "docs/query.md",
+    "docs/sharing.md",
+]
 FORMAT = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
 SEPARATOR = "\x1e"
 # So that the tests need nothing but Python; on machines that have it, `b3sum` prints the same.
@@ -285,6 +293,8 @@ def test_the_magic_lines_are_those_of_the_format() -> None:
     assert f"the line `{manifest.MAGIC.decode().removesuffix(chr(10))}`" in FORMAT
     assert f"the line `{journal_format.MAGIC.decode().removesuffix(chr(10))}`" in FORMAT
     assert f"\n{refs.MAGIC} <tag> <manifest id> <created>\n" in FORMAT
+    assert f"\n{notes.MAGIC} <tag> <manifest id> <labels>\n" in FORMAT
+    assert f"the line has at most {notes.MAX_BYTES >> 20} MiB" in FORMAT
     assert {"packs"} == layout.READ_FEATURES | layout.WRITE_FEATURES
     assert f"This release knows one feature, `packs` (`{layout.NEEDS_PACKS}`)" in FORMAT
     assert f"\n{pack.PACK_LINE.decode()[:-1]}\\n\n" in FORMAT
@@ -306,6 +316,7 @@ def test_the_places_of_a_store_are_those_of_the_format() -> None:
         f"{layout.TAGS}/<name>/@<version> ",
         f"{layout.TAGS}/<name>/@{names.LATEST} ",
         f"{layout.ALIASES}/<name>/@<alias> ",
+        f"{layout.NOTES}/<name>/@<version> ",
         f"{layout.JOURNAL}/<name>/{layout.EVENTS} ",
         f"{layout.STAGING}/<session>/ ",
         f"{layout.RESCUED}/<session>/ ",
@@ -349,6 +360,10 @@ def test_the_keys_of_a_manifest_and_of_an_event_are_those_of_the_format(
     assert f"the first {len(check)} hex digits of the BLAKE3 of the JSON text" in FORMAT
     assert check == blake3(text.removesuffix("\n").encode()).hexdigest()[: len(check)]
     assert set(json.loads(text)) == keys_of("Journal")
+    target = Target("v1", ObjectId.of(b""))
+    lines = Moved("prod", target, target, 1, "you@host", back=True), Noted("v1", target.id, {}, 1, "you@host")
+    told = [json.loads(line.encode().partition(b" ")[2]) for line in lines]
+    assert {key for fields in told for key in fields} == keys_of("Events of aliases and notes")
 
 
 def test_a_generated_version_is_the_time_and_the_tree(repo: mvs.Repository, folder: Path) -> None:

@@ -25,6 +25,8 @@ VERBS = {
     "checkout": "files",
     "delete": "change",
     "restore": "change",
+    "alias": "refs",
+    "label": "refs",
     "log": "find",
     "diff": "compare",
     "dedup": "dense",
@@ -57,7 +59,8 @@ class Verbs(click.Group):
         if name not in VERBS:
             return None
         module = importlib.import_module(f"mvs.cli.verbs.{VERBS[name]}")
-        found: click.Command = getattr(module, f"{name}_" if name in ("import", "list", "path") else name)
+        # `list_` is `list`: its own name means something else in Python, or beside it.
+        found: click.Command = getattr(module, f"{name}_", None) or getattr(module, name)
         return found
 
     def resolve_command(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mvs.errors import command
-from mvs.handles.version import Change, Version
+from mvs.handles.version import AliasInfo, Change, Version
 from mvs.handles.version import moment as when
 
 if TYPE_CHECKING:
@@ -66,9 +66,20 @@ def columns(rows: Iterable[Sequence[str]], *, indent: str = "") -> None:
 def versions(found: Sequence[Version]) -> None:
     """Print a list of versions."""
     if found:
+        aliased = any(v.aliases for v in found)
         table(
-            ("TAG", "ID", "SIZE", "CREATED", "LABELS"),
-            [(str(v.tag), v.id[:12], size(v.size), moment(v.created), pairs(v.labels)) for v in found],
+            ("TAG", "ID", "SIZE", "CREATED", *(["ALIASES"] if aliased else []), "LABELS"),
+            [
+                (
+                    str(v.tag),
+                    v.id[:12],
+                    size(v.size),
+                    moment(v.created),
+                    *([" ".join(v.aliases)] if aliased else []),
+                    pairs(v.labels),
+                )
+                for v in found
+            ],
         )
     for broken in (v for v in found if v.broken):
         click.echo(f"'{broken.tag}' is broken: files of it are lost; mvs show {broken.tag}", err=True)
@@ -91,7 +102,9 @@ def version(found: Version, stored: "Usage | None" = None) -> None:
         *(("base", base) for base in (stored.bases if stored else ())),
         *(("parent", parent) for parent in found.parents),
         *(("broken", plain(path)) for path in found.broken),
-        ("labels", plain(pairs(found.labels))),
+        ("aliases", " ".join(found.aliases)),
+        ("labels", plain(pairs(found.saved_labels))),
+        ("notes", plain(pairs(found.notes))),
         ("message", "\n          ".join(map(plain, found.message.split("\n")))),
     ]
     for key, value in facts:
@@ -116,14 +129,43 @@ def changes(found: Sequence[Change]) -> None:
             (
                 moment(change.at),
                 change.event,
-                str(change.tag),
+                change.alias or str(change.tag),
                 (change.new or change.old or "")[:12],
                 change.by,
-                change.message.partition("\n")[0],
+                _said(change),
             )
             for change in found
         ],
     )
+
+
+def _said(change: Change) -> str:
+    """Return what there is to say about a change besides what it is."""
+    if change.alias:
+        before, after = str(change.before or "nothing"), str(change.tag) if change.new else "nothing"
+        return f"{before} -> {after}{' (back)' if change.back else ''}"
+    if change.labels:
+        return pairs({key: after or "" for key, (_, after) in change.labels.items()})
+    return change.message.partition("\n")[0]
+
+
+def aliases(found: Sequence[AliasInfo]) -> None:
+    """Print aliases."""
+    if found:
+        table(
+            ("ALIAS", "TAG", "ID", "SINCE", "BY", ""),
+            [
+                (
+                    alias.alias,
+                    str(alias.tag),
+                    alias.id[:12],
+                    moment(alias.at) if alias.at else "",
+                    alias.by or "",
+                    " ".join(word for word in ("deleted", "protected") if getattr(alias, word)),
+                )
+                for alias in found
+            ],
+        )
 
 
 def usage(total: "Total") -> None:

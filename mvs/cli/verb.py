@@ -29,6 +29,9 @@ SPEC is one of
   NAME:latest~N      the one saved N saves before it
   NAME:VERSION       that one
   NAME:BEGINNING*    the only one that begins so
+  NAME:^1.2          the highest number from 1.2 on, before 2
+  NAME:~1.2          the highest from 1.2 on, before 1.3
+  'NAME:>=1.0,<2'    the highest that all clauses hold
   NAME@ALIAS         the one an alias points at
   NAME#DIGITS        the only one whose id begins so
 """
@@ -82,11 +85,15 @@ def complete_spec(ctx: click.Context, param: click.Parameter, incomplete: str) -
 
     try:
         repo = repository.open_with(ctx.find_root().params.get("directory"), Bar(quiet=True))
-        name, colon, _ = incomplete.partition(":")
-        tags = [str(version.tag) for version in repo.list(name if colon else None)]
+        name, at, _ = incomplete.partition("@")
+        if at:
+            words = [alias.alias for alias in repo.aliases(name)]
+        else:
+            name, colon, _ = incomplete.partition(":")
+            tags = [str(version.tag) for version in repo.list(name if colon else None)]
+            words = tags if colon else list(dict.fromkeys(tag.partition(":")[0] for tag in tags))
     except MvsError:
         return []
-    words = tags if colon else dict.fromkeys(tag.partition(":")[0] for tag in tags)
     return [CompletionItem(word) for word in words if word.startswith(incomplete)]
 
 

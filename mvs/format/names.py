@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mvs.errors import InvalidTag
 
@@ -13,8 +13,12 @@ COMPONENT_LENGTH = 63
 NAME_LENGTH = 255
 LATEST = "latest"
 
+Bump = Literal["major", "minor", "patch"]
+BUMPS: tuple[Bump, ...] = ("major", "minor", "patch")
+
 _COMPONENT = re.compile(COMPONENT + r"\Z")
 _PREFIX = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
+_RANGE = re.compile(r"[\^~<>=!][\^~<>=!,.* a-z0-9_-]{0,254}\Z")
 _HEX_PREFIX = re.compile(r"[0-9a-f]{1,64}\Z")
 
 _ALPHABET = "letters a-z, digits, and '.', '_', '-' between them"
@@ -92,15 +96,47 @@ def parse_target(text: "str | Tag") -> tuple[str, str | None]:
     return parse_name(name), parse_version(version)
 
 
-Kind = Literal["latest", "version", "prefix", "alias", "id"]
+class Alias(NamedTuple):
+    """The full name of an alias: `name@alias`."""
+
+    name: str
+    alias: str
+
+    @classmethod
+    def parse(cls, text: "str | Alias") -> "Alias":
+        """Return the alias that `text` spells, lowered; `latest` is none.
+
+        Raises:
+            InvalidTag: it is not of the form `name@alias`.
+        """
+        if isinstance(text, Alias):
+            return text
+        if not isinstance(text, str):
+            raise InvalidTag(f"an alias is a string, not {type(text).__name__}")
+        name, at, alias = text.partition("@")
+        if not at:
+            raise InvalidTag(f"'{text}' is not NAME@ALIAS", hint="mvs alias list")
+        found = cls(parse_name(name), _parse_alias(alias))
+        if found.alias == LATEST:
+            raise InvalidTag(
+                f"the alias '{found}' is reserved: it is always the most recently saved version",
+                hint=f"mvs show {found.name}",
+            )
+        return found
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.alias}"
+
+
+Kind = Literal["latest", "version", "prefix", "range", "alias", "id"]
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
     """What a user may write to choose one version.
 
-    `kind` says what `value` is: a version, a prefix of one (written with `*`), an
-    alias or a prefix of a manifest id. For "latest", `back` counts saves before it.
+    `kind` says what `value` is: a version, a prefix of one (written with `*`), a range of
+    numbers, an alias or a prefix of a manifest id. For "latest", `back` counts saves before it.
     `bare` is true for a name alone.
     """
 
@@ -115,7 +151,7 @@ class Spec:
         """Return the spec that `text` spells.
 
         `name`, `name:latest`, `name:latest~N`, `name:version`, `name:prefix*`,
-        `name@alias`, `name#idprefix`.
+        `name:^1.2`, `name:~1.2`, `name:>=1.0,<2`, `name@alias`, `name#idprefix`.
 
         Raises:
             InvalidTag: it is none of these.
@@ -131,8 +167,7 @@ class Spec:
             return cls(parse_name(text), "latest", bare=True)
         name, rest = parse_name(text[: cut.start()]), text[cut.end() :]
         if cut.group() == "@":
-            alias = _lower(rest)
-            _check_component(alias, "alias", rest)
+            alias = _parse_alias(rest)
             return cls(name, "latest") if alias == LATEST else cls(name, "alias", alias)
         if cut.group() == "#":
             prefix = _lower(rest)
@@ -143,6 +178,9 @@ class Spec:
 
     @classmethod
     def _parse_version(cls, name: str, text: str) -> "Spec":
+        if _RANGE.match(text):
+            # What it means, if anything, is found out by whoever looks for it.
+            return cls(name, "range", text)
         version, tilde, back = text.partition("~")
         if tilde:
             # Nine digits: more saves than any store holds, and int() stays cheap.
@@ -162,8 +200,14 @@ class Spec:
             return self.name
         if self.kind == "latest":
             return f"{self.name}:{LATEST}" + (f"~{self.back}" if self.back else "")
-        mark = {"version": ":", "prefix": ":", "alias": "@", "id": "#"}[self.kind]
+        mark = {"version": ":", "prefix": ":", "range": ":", "alias": "@", "id": "#"}[self.kind]
         return f"{self.name}{mark}{self.value}" + ("*" if self.kind == "prefix" else "")
+
+
+def _parse_alias(text: str) -> str:
+    alias = _lower(text)
+    _check_component(alias, "alias", text)
+    return alias
 
 
 def _lower(text: str) -> str:

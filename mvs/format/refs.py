@@ -14,7 +14,9 @@ MAGIC = "mvs-ref 1"
 # The longest tag, id and number that fit a line, and some room: anything longer is no ref.
 MAX_BYTES = 1024
 
-_LINE = re.compile(rf"{MAGIC} ([a-z0-9._/-]+):([a-z0-9._-]+) ([0-9a-f]{{64}}) (0|[1-9][0-9]{{0,19}})\n\Z")
+# The tag and the manifest id in a line.
+TAG = r"([a-z0-9._/-]+):([a-z0-9._-]+) ([0-9a-f]{64})"
+_LINE = re.compile(rf"{MAGIC} {TAG} (0|[1-9][0-9]{{0,19}})\n\Z")
 
 REGISTRATION = b"mvs-repository 1\n"
 _FAMILY = b"mvs-repository "
@@ -40,20 +42,10 @@ class Ref(NamedTuple):
             CorruptRef: it is not a ref.
             UnsupportedFormat: it was written by a later release.
         """
-        text = data.decode("utf-8", "replace")
-        match = _LINE.match(text)
-        if match is None:
-            later = re.match(r"(mvs-ref [0-9]+) ", text)
-            if later and later[1] != MAGIC:
-                raise UnsupportedFormat(f"this release does not know the format '{later[1]}'")
-            raise CorruptRef("not a ref")
-        try:
-            tag = Tag(parse_name(match[1]), parse_version(match[2]))
-        except InvalidTag as error:
-            raise CorruptRef(f"not a ref: {error}") from error
+        match = matched(_LINE, data, MAGIC, "a ref")
         if (created := int(match[4])) > MAX_TIME:
             raise CorruptRef("not a ref: its time is out of range")
-        return cls(tag, ObjectId(bytes.fromhex(match[3])), created)
+        return cls(tag_of(match, "a ref"), ObjectId(bytes.fromhex(match[3])), created)
 
 
 class Pin(NamedTuple):
@@ -123,3 +115,31 @@ def _pin(item: Any) -> Pin:
 
 def _is_time(value: Any) -> bool:
     return type(value) is int and 0 <= value <= MAX_TIME
+
+
+def matched(line: re.Pattern[str], data: bytes, magic: str, what: str) -> re.Match[str]:
+    """Return the match of a line of this family.
+
+    Raises:
+        CorruptRef: it is none; `what` says of what.
+        UnsupportedFormat: a later release wrote it.
+    """
+    text = data.decode("utf-8", "replace")
+    if match := line.match(text):
+        return match
+    later = re.match(rf"({magic.partition(' ')[0]} [0-9]+) ", text)
+    if later and later[1] != magic:
+        raise UnsupportedFormat(f"this release does not know the format '{later[1]}'")
+    raise CorruptRef(f"not {what}")
+
+
+def tag_of(match: re.Match[str], what: str) -> Tag:
+    """Return the tag in a line.
+
+    Raises:
+        CorruptRef: it is not of the allowed form.
+    """
+    try:
+        return Tag(parse_name(match[1]), parse_version(match[2]))
+    except InvalidTag as error:
+        raise CorruptRef(f"not {what}: {error}") from error

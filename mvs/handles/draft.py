@@ -10,7 +10,7 @@ from typing import Any
 
 from mvs.backends.failures import storage
 from mvs.errors import MvsError, TagExists, command
-from mvs.format.names import Tag
+from mvs.format.names import Bump, Tag
 from mvs.format.values import labels_of, metadata_of
 from mvs.handles.version import Version
 from mvs.store.staging import Session
@@ -37,6 +37,7 @@ class Draft:
         root: Path,
         parents: Iterable[Tag],
         message: str,
+        bump: Bump | None = None,
     ) -> None:
         self.labels = labels
         self.metadata = metadata
@@ -46,6 +47,7 @@ class Draft:
         self._root = root
         self._parents = tuple(parents)
         self._message = message
+        self._bump = bump
         self._used = False
         self._stack = ExitStack()
         self._session: Session | None = None
@@ -104,6 +106,8 @@ class Draft:
         # A tag that is taken would be refused again: then mvs chooses a version.
         name = self._target.partition(":")[0]
         words = [name if isinstance(failure, TagExists) else self._target]
+        if self._bump:
+            words += ["--bump", self._bump]
         for parent in self._parents:
             words += ["-p", str(parent)]
         if self._message:

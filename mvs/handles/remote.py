@@ -11,6 +11,7 @@ from mvs.format.manifest import Manifest
 from mvs.format.names import Spec
 from mvs.format.refs import Ref
 from mvs.handles.version import Version
+from mvs.ops.find.query import Stored
 from mvs.running.progress import Progress
 from mvs.store.store import Store
 
@@ -132,7 +133,7 @@ class Remote:
     def _version(self, manifest: Manifest, state: "State") -> Version:
         known = state.versions[str(manifest.tag)]
         store = self._store.reaching(self._place, known, state)
-        return Version(store, Ref(manifest.tag, known.id, known.created), manifest, self._progress)
+        return Version(store, Stored(Ref(manifest.tag, known.id, known.created), manifest), self._progress)
 
 
 def tags(state: "State", specs: Iterable[str], remote: str) -> "list[str]":

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from mvs.errors import Corrupt, FileNotInVersion, VersionNotFound
-from mvs.format.manifest import FileEntry, Manifest
+from mvs.format.journal import Entry, Moved, Noted
+from mvs.format.manifest import FileEntry
 from mvs.format.names import Tag
-from mvs.format.refs import Ref
 from mvs.handles import tensors
 from mvs.handles.tensors import TensorInfo
+from mvs.ops.find.query import Stored
 from mvs.running.progress import Progress
 from mvs.store.store import Store
 
@@ -38,17 +39,21 @@ class File(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One thing that happened to a tag.
+    """One thing that happened to a tag, to the labels of a version, or to an alias.
 
     Attributes:
-        event: "save", "delete" or "restore".
-        tag: the tag it happened to.
-        old: the id of what the tag meant before, None where it meant nothing.
-        new: the id of what the tag means since, None where it means nothing.
+        event: "save", "delete", "restore", "label" or "alias".
+        tag: the tag it happened to; what an alias points at since, or pointed at before it was deleted.
+        old: the id of what the tag or the alias meant before, None where it meant nothing.
+        new: the id of what it means since, None where it means nothing.
         tree: the id of the content of that version, None where it is not known.
         at: when, aware, in UTC, to the microsecond.
         by: who, as `user@host`.
         message: what the user said about the version, where that can still be read.
+        alias: the alias that moved, `name@alias`, else None.
+        before: the tag that the alias pointed at before, None where there was no such alias.
+        back: whether the alias moved back to where it was.
+        labels: of the labels that changed, each with its value before and after, None for none.
     """
 
     event: str
@@ -59,20 +64,95 @@ class Change(NamedTuple):
     at: datetime
     by: str
     message: str
+    alias: str | None = None
+    before: Tag | None = None
+    back: bool = False
+    labels: dict[str, tuple[str | None, str | None]] = {}  # noqa: RUF012 - a default of a tuple, never changed
+
+    @classmethod
+    def of(cls, tag: Tag, entry: Entry, message: str) -> "Change":
+        """Return what an entry of the journal tells."""
+        at = moment(entry.at)
+        if isinstance(entry, Moved):
+            old, new = (str(target.id) if target else None for target in (entry.old, entry.new))
+            before = Tag(tag.name, entry.old.version) if entry.old else None
+            alias = f"{tag.name}@{entry.alias}"
+            return cls("alias", tag, old, new, None, at, entry.by, message, alias, before, entry.back)
+        if isinstance(entry, Noted):
+            id = str(entry.id)
+            return cls("label", tag, id, id, None, at, entry.by, message, labels=dict(entry.labels))
+        old, new, tree = (str(id) if id else None for id in (entry.old, entry.new, entry.tree))
+        return cls(entry.event, tag, old, new, tree, at, entry.by, message)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts as JSON holds them, the form `--json` prints."""
-        return {**self._asdict(), "tag": str(self.tag), "at": _iso(self.at)}
+        before = str(self.before) if self.before else None
+        return {**self._asdict(), "tag": str(self.tag), "at": _iso(self.at), "before": before}
+
+
+class AliasInfo(NamedTuple):
+    """An alias.
+
+    Attributes:
+        alias: its full name, `name@alias`.
+        tag: the version it points at.
+        id: the id of that version.
+        deleted: whether that version was deleted, so that the alias leads nowhere.
+        protected: whether moving it takes force here.
+        at: when it was moved there, aware, in UTC; None where nobody noted it.
+        by: who moved it there, as `user@host`.
+    """
+
+    alias: str
+    tag: Tag
+    id: str
+    deleted: bool
+    protected: bool
+    at: datetime | None
+    by: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts as JSON holds them, the form `--json` prints."""
+        return {**self._asdict(), "tag": str(self.tag), "at": _iso(self.at) if self.at else None}
+
+
+class Relative(NamedTuple):
+    """A version in a lineage.
+
+    Attributes:
+        id: its id.
+        tag: its tag, None where it is missing.
+        state: "there", "deleted", or "missing": its id is all that is known.
+        created: when it was saved, aware, in UTC; None where it is missing.
+        parents: the ids of the versions it was made from.
+        aliases: the aliases that point at it, without the name.
+    """
+
+    id: str
+    tag: Tag | None
+    state: str
+    created: datetime | None
+    parents: tuple[str, ...]
+    aliases: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts as JSON holds them, the form `--json` prints."""
+        tag, created = str(self.tag) if self.tag else None, _iso(self.created) if self.created else None
+        return {**self._asdict(), "tag": tag, "created": created}
 
 
 class Version:
-    """One saved version. It never changes; two are equal when their ids are."""
+    """One saved version. It never changes; two are equal when their ids are.
 
-    def __init__(self, store: Store, ref: Ref, manifest: Manifest, progress: Progress) -> None:
+    Its aliases and its notes are those it had when it was asked for.
+    """
+
+    def __init__(self, store: Store, stored: Stored, progress: Progress) -> None:
         self._store = store
         self._progress = progress
-        self._ref = ref
-        self._manifest = manifest
+        self._stored = stored
+        self._ref = stored.ref
+        self._manifest = stored.manifest
 
     @property
     def tag(self) -> Tag:
@@ -106,8 +186,23 @@ class Version:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The immutable labels (a copy)."""
+        """Its labels: those it was saved with, and its notes, which decide where both have one (a copy)."""
+        return self._stored.labels
+
+    @property
+    def saved_labels(self) -> dict[str, str]:
+        """The labels it was saved with, which never change (a copy)."""
         return dict(self._manifest.labels)
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """The labels that it was given since, and that may change (a copy)."""
+        return dict(self._stored.moving.notes)
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """The aliases that point at it, without the name, sorted."""
+        return self._stored.moving.aliases
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -267,6 +362,9 @@ class Version:
             "context": self.context,
             "parents": list(self.parents),
             "message": self.message,
+            "aliases": list(self.aliases),
+            "saved_labels": self.saved_labels,
+            "notes": self.notes,
         }
         if self.broken:
             facts["broken"] = list(self.broken)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mvs.ops import checkout, dedup, diff, fsck, gc, repair, sharing, transfer
     from mvs.ops.find import query, usage
-    from mvs.ops.refs import delete, history
+    from mvs.ops.refs import aliases, delete, history, labels, lineage
     from mvs.ops.saving import context, save, walk
 
 __all__ = [
+    "aliases",
     "checkout",
     "context",
     "dedup",
@@ -21,6 +22,8 @@ __all__ = [
     "fsck",
     "gc",
     "history",
+    "labels",
+    "lineage",
     "query",
     "repair",
     "save",
@@ -32,9 +35,12 @@ __all__ = [
 
 # The modules that lie in a folder with others.
 _FOLDERS = {
+    "aliases": "refs",
     "context": "saving",
     "delete": "refs",
     "history": "refs",
+    "labels": "refs",
+    "lineage": "refs",
     "query": "find",
     "save": "saving",
     "usage": "find",

@@ -15,9 +15,10 @@ from mvs.format.ids import ObjectId
 from mvs.format.layout import CACHE, FORMAT_FILE, LOCK, PACKING, RESCUED, STAGING, check_format, new_format
 from mvs.format.manifest import Manifest, Said, said
 from mvs.format.refs import Ref
-from mvs.store.journal import Journal
+from mvs.store.names.journal import Journal
+from mvs.store.names.notes import NoteBook
+from mvs.store.names.refs import Refs
 from mvs.store.objects import Adding, Objects
-from mvs.store.refs import Refs
 
 if TYPE_CHECKING:
     from mvs.backends.buckets import Address
@@ -53,6 +54,7 @@ class Store:
         self._read_format()
         self.objects = Objects(self._disk)
         self.refs = Refs(self._disk)
+        self.notes = NoteBook(self._disk)
         self.journal = Journal(self._disk)
 
     @cached_property
@@ -237,7 +239,7 @@ class Store:
         """What queries ask of all versions."""
         from mvs.store.cache.catalog.catalog import Catalog  # noqa: PLC0415 - sqlite3
 
-        return Catalog(self._disk, self.refs, self.said)
+        return Catalog(self._disk, self.refs, self.notes, self.said)
 
     @cached_property
     def trash(self) -> "Trash":

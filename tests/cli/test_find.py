@@ -14,7 +14,7 @@ import mvs
 Cli = Callable[..., Result]
 
 KEYS = ["tag", "name", "version", "id", "tree", "created", "size"]
-KEYS += ["labels", "metadata", "context", "parents", "message"]
+KEYS += ["labels", "metadata", "context", "parents", "message", "aliases", "saved_labels", "notes"]
 
 
 @pytest.fixture
@@ -135,6 +135,9 @@ def test_show_as_json_is_exactly_as_promised(cli: Cli, three: list[mvs.Version])
         "context": version.context,
         "parents": [three[0].id],
         "message": "",
+        "aliases": [],
+        "saved_labels": {},
+        "notes": {},
         "files": [
             {"path": file.path, "size": file.size, "blob": file.blob, "executable": file.executable}
             for file in version.files
@@ -180,7 +183,7 @@ def test_log_of_a_name_whose_versions_are_all_deleted(cli: Cli) -> None:
 
 
 @pytest.mark.usefixtures("three")
-@pytest.mark.parametrize("spec", ["BERT", "bert:v1", "bert#ab", "bert@prod"])
+@pytest.mark.parametrize("spec", ["BERT", "bert:v1", "bert#ab", "bert@latest"])
 def test_log_of_a_spec_is_that_of_its_name(cli: Cli, spec: str) -> None:
     events = json.loads(cli("log", "--json", spec).stdout)
     assert [event["tag"] for event in events] == ["bert:v2", "bert:v1"]

@@ -130,6 +130,11 @@ def source_changed(world: World) -> list[str]:
     return ["save", str(source), "bert"]
 
 
+def protected(world: World) -> list[str]:
+    world.repo.alias("bert@prod", "bert:v1")
+    return ["delete", "-y", "bert:v1"]
+
+
 def not_a_repository(world: World) -> list[str]:
     (world.repo.store / "format").unlink()
     return ["list"]
@@ -244,6 +249,8 @@ CASES: dict[type[errors.MvsError], list[str] | Callable[[World], list[str]]] = {
     errors.TagTaken: tag_taken,
     errors.DestinationExists: destination_exists,
     errors.SourceChanged: source_changed,
+    errors.AliasMoved: ["alias", "set", "bert@prod", "bert:v1", "--expect", "bert:v2"],
+    errors.Protected: protected,
     errors.NotARepository: not_a_repository,
     errors.UnsupportedFormat: unsupported_format,
     errors.CorruptObject: corrupt_object,

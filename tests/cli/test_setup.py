@@ -58,6 +58,7 @@ def test_config_lists_every_setting_with_its_meaning(cli: Cli) -> None:
         "store.max-size": "",
         "gc.auto": "off",
         "dedup.auto": False,
+        "alias.protected": [],
         "cache.max-size": "20GB",
     }
     lines = cli("config", "list").stdout.splitlines()

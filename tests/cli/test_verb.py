@@ -91,6 +91,7 @@ def completed(cli: Cli, monkeypatch: pytest.MonkeyPatch, *words: str) -> list[st
 def three(repo: mvs.Repository, folder: Path) -> None:
     for tag in ("bert:v1", "bert:v2", "acme/gpt:v1"):
         repo.save(folder, tag)
+    repo.alias("bert@prod", "bert:v1")
 
 
 @pytest.mark.usefixtures("three")
@@ -104,6 +105,9 @@ def three(repo: mvs.Repository, folder: Path) -> None:
         (["show", "bert:v1"], ["bert:v1"]),
         (["show", "acme/gpt:"], ["acme/gpt:v1"]),
         (["show", "nobody:"], []),
+        (["show", "bert@"], ["bert@prod"]),
+        (["alias", "set", "bert@p"], ["bert@prod"]),
+        (["show", "nobody@"], []),
         (["show", "not a name:"], []),
         (["checkout", "b"], ["bert"]),
         (["rm", "bert:v1", "bert:v2"], ["bert:v2"]),
@@ -137,17 +141,22 @@ def test_completion_is_silent_when_the_store_is_broken(
 
 @pytest.mark.usefixtures("three")
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
-def test_bash_completes_the_versions_of_a_name(repo: mvs.Repository, tmp_path: Path) -> None:
-    """Bash cuts words at colons, as no other shell does: it asks for `v` behind `bert` and `:`."""
+@pytest.mark.parametrize(
+    ("cut", "last", "offered"), [("bert : v", "v :", ["v1", "v2"]), ("bert @p", "@p bert", ["@prod"])]
+)
+def test_bash_completes_the_versions_and_aliases_of_a_name(
+    repo: mvs.Repository, tmp_path: Path, cut: str, last: str, offered: list[str]
+) -> None:
+    """Bash cuts words as no other shell does: it asks for `v` behind `bert` and `:`, and for `@p` behind `bert`."""
     program = tmp_path / "bin" / "mvs"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mvs "$@"\n')
     program.chmod(0o755)
-    script = """
+    script = f"""
 eval "$(mvs completion bash)"
-COMP_WORDS=(mvs show bert : v) COMP_CWORD=4 COMP_LINE="mvs show bert:v" COMP_POINT=15
-$(complete -p mvs | sed 's/.*-F \\([^ ]*\\) .*/\\1/') mvs v :
-printf '%s\\n' "${COMPREPLY[@]}"
+COMP_WORDS=(mvs show {cut}) COMP_CWORD=4 COMP_LINE="mvs show {cut.replace(" ", "")}" COMP_POINT=15
+$(complete -p mvs | sed 's/.*-F \\([^ ]*\\) .*/\\1/') mvs {last}
+printf '%s\\n' "${{COMPREPLY[@]}}"
 """
     path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
@@ -158,7 +167,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
         text=True,
         check=True,
     )
-    assert sorted(done.stdout.split()) == ["v1", "v2"], done.stderr
+    assert sorted(done.stdout.split()) == offered, done.stderr
 
 
 def test_json_is_one_document_on_standard_output(cli: Cli, folder: Path) -> None:

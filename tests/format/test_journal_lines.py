@@ -1,13 +1,19 @@
 """Journal lines: each proves itself, and one that does not is no event."""
 
+import json
+
 import pytest
 from blake3 import blake3
 
 from mvs.format.ids import ObjectId
-from mvs.format.journal import Event, needle
+from mvs.format.journal import Event, Moved, Noted, Target, decode, needle
 
 SAVE = Event("save", "v1", None, ObjectId(b"\1" * 32), ObjectId(b"\2" * 32), 7, 8, "ann@höst")
 DELETE = Event("delete", "v1", ObjectId(b"\1" * 32), None, None, 7, 9, "ann@h", reuse=True)
+
+MOVED = Moved("prod", Target("v1", ObjectId(b"\1" * 32)), Target("v2", ObjectId(b"\2" * 32)), 8, "ann@höst", back=True)
+MADE = Moved("prod", None, Target("v1", ObjectId(b"\1" * 32)), 8, "ann@h")
+NOTED = Noted("v1", ObjectId(b"\1" * 32), {"stage": ("dév", "prod"), "owner": ("ann", None)}, 8, "ann@h")
 
 
 def _line(text: str) -> bytes:
@@ -26,6 +32,45 @@ def test_the_bytes_of_an_event_never_change() -> None:
         f'78008cfc1dafa7bb {{"at":9,"by":"ann@h","created":7,"event":"delete","new":null,"old":"{one}",'
         '"reuse":true,"tree":null,"version":"v1"}\n'
     )
+
+
+def test_the_bytes_of_a_move_and_of_a_note_never_change() -> None:
+    """Every release must be able to tell who moved what was deployed."""
+    one, two = "01" * 32, "02" * 32
+    assert [line.encode().decode() for line in (MOVED, MADE, NOTED)] == [
+        f'b546f78d84c00c4a {{"alias":"prod","at":8,"back":true,"by":"ann@höst","event":"alias","from":"v1",'
+        f'"new":"{two}","old":"{one}","to":"v2"}}\n',
+        f'7b1aed06d5685473 {{"alias":"prod","at":8,"by":"ann@h","event":"alias","from":null,'
+        f'"new":"{one}","old":null,"to":"v1"}}\n',
+        f'9696d95f37265c56 {{"at":8,"by":"ann@h","event":"label","id":"{one}",'
+        '"labels":{"owner":["ann",null],"stage":["dév","prod"]},"version":"v1"}\n',
+    ]
+    for line in (MOVED, MADE, NOTED):
+        assert decode(line.encode()[:-1]) == line
+        assert Event.decode(line.encode()[:-1]) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"alias": "latest"},
+        {"alias": 7},
+        {"from": None},
+        {"from": None, "old": None, "to": None, "new": None},
+        {"to": "../v1"},
+        {"new": "00"},
+        {"at": -1},
+        {"event": "label"},
+        {"event": "label", "version": "v1", "id": "01" * 32, "labels": {"stage": ["a"]}},
+        {"event": "label", "version": "v1", "id": "01" * 32, "labels": {"stage": ["a", 7]}},
+        {"event": "label", "version": "v1", "id": "01" * 32, "labels": ["stage"]},
+        {"event": "label", "version": ["v1"], "id": "01" * 32, "labels": {}},
+    ],
+)
+def test_a_move_that_says_nothing_sensible_is_passed_over(change: dict[str, object]) -> None:
+    fields = json.loads(MOVED.encode().partition(b" ")[2])
+    assert decode(_line(json.dumps(fields))) == MOVED
+    assert decode(_line(json.dumps(fields | change))) is None
 
 
 @pytest.mark.parametrize("version", ["v1", "a", "20261123-104512-4f2a91.2"])

@@ -200,6 +200,18 @@ def test_a_damaged_alias_is_found(repo: mvs.Repository) -> None:
     change(place, flip(3))
     finding = one(repo.fsck())
     assert (finding.kind, finding.what) == ("alias-damaged", "refs/aliases/bert/@prod")
+    repo.alias("bert@prod", "bert:v1")
+    assert repo.fsck().findings == ()
+
+
+def test_an_alias_that_leads_nowhere_is_told_and_is_no_damage(repo: mvs.Repository) -> None:
+    repo.alias("bert@prod", "bert:v1")
+    repo.delete("bert:v1", force=True)
+    report = repo.fsck()
+    (finding,) = report.findings
+    assert (finding.kind, finding.hint, report.ok) == ("alias-dangling", "mvs restore bert:v1", True)
+    repo.restore("bert:v1")
+    assert repo.fsck().findings == ()
 
 
 @pytest.mark.parametrize("level", ["quick", "full"])

@@ -148,7 +148,7 @@ def test_an_alias_that_nobody_made_is_not_found(repo: mvs.Repository, save: Save
 def test_an_alias_of_a_deleted_version_says_how_to_get_it_back(repo: mvs.Repository, save: Saver) -> None:
     first, _ = save("bert:v1", "bert:v2")
     point(repo, "prod", first)
-    repo.delete("bert:v1")
+    repo.delete("bert:v1", force=True)
     with pytest.raises(VersionNotFound, match="deleted") as caught:
         repo.get("bert@prod")
     assert caught.value.hint == "mvs restore bert:v1"

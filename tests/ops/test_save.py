@@ -22,7 +22,9 @@ from mvs.errors import (
     StorageFull,
     SyncFailed,
     TagExists,
+    VersionNotFound,
 )
+from mvs.format.names import Bump
 from mvs.running.parallel import Advance
 from mvs.store import hashing, staging
 
@@ -338,3 +340,42 @@ def test_a_failing_disk_saves_nothing_and_says_why(
     assert repo.list() == []
     assert staged(repo) == []
     assert str(repo.save(folder, "bert:v1").tag) == "bert:v1"
+
+
+def test_a_bump_takes_the_number_after_the_highest(repo: mvs.Repository, folder: Path) -> None:
+    bumps: list[Bump] = ["minor", "patch", "minor", "major"]
+    assert [repo.save(folder, "bert", bump=bump).version for bump in bumps] == ["0.1.0", "0.1.1", "0.2.0", "1.0.0"]
+    with repo.create("bert", bump="minor") as draft:
+        (draft.path / "x").write_bytes(b"x")
+    assert draft.version.version == "1.1.0"
+    assert repo.save(folder, "bert", bump="patch", if_changed=True).version == "1.1.1"
+    assert repo.save(folder, "bert", bump="patch", if_changed=True).version == "1.1.1"
+    assert repo.get("bert:^1.0").version == "1.1.1"
+    assert repo.get("bert:~0.1").version == "0.1.1"
+    with pytest.raises(VersionNotFound, match=r"no version 'bert:\^2'"):
+        repo.get("bert:^2")
+
+
+def test_a_bump_leaves_out_what_was_deleted(repo: mvs.Repository, folder: Path) -> None:
+    """A number that was deployed must not come to mean something else."""
+    for version in ("1.0.0", "1.1.0", "1.2.0"):
+        repo.save(folder, f"bert:{version}")
+    repo.delete("bert:1.1.0", "bert:1.2.0")
+    (folder / "weights.bin").write_bytes(b"other")
+    assert repo.save(folder, "bert", bump="minor").version == "1.3.0"
+
+
+@pytest.mark.parametrize(("tag", "bump"), [("bert:v1", "minor"), ("bert", "tiny")])
+def test_a_bump_that_makes_no_sense_is_refused(repo: mvs.Repository, folder: Path, tag: str, bump: Bump) -> None:
+    with pytest.raises(InvalidInput):
+        repo.save(folder, tag, bump=bump)
+    with pytest.raises(InvalidInput):
+        repo.create(tag, bump=bump)
+
+
+def test_of_one_number_spelled_twice_a_range_means_what_was_saved_last(repo: mvs.Repository, folder: Path) -> None:
+    for version in ("1.0.0", "v1.0", "1.0"):
+        repo.save(folder, f"bert:{version}")
+    assert repo.get("bert:^1").version == "1.0"
+    repo.delete("bert:1.0")
+    assert repo.get("bert:^1").version == "v1.0"

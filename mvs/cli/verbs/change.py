@@ -19,6 +19,7 @@ from mvs.cli.verb import (
     where_option,
 )
 from mvs.cli.verbs import remotes
+from mvs.format.names import BUMPS, Bump
 from mvs.repository import Repository
 
 
@@ -40,6 +41,7 @@ from mvs.repository import Repository
     multiple=True,
     help="A version it was made from",
 )
+@click.option("--bump", type=click.Choice(BUMPS), help="Give it the number after the highest of the name")
 @click.option("--move", is_flag=True, help="Move the files into the store instead of copying them")
 @click.option("--if-changed", is_flag=True, help="Save only if the latest version has other files")
 @click.option("--reuse-tag", is_flag=True, help="Take a tag that was deleted, with other content")
@@ -55,6 +57,7 @@ def save(
     meta_file: str | None,
     message: str,
     parents: list[str],
+    bump: Bump | None,
     move: bool,
     if_changed: bool,
     reuse_tag: bool,
@@ -69,6 +72,7 @@ def save(
         metadata={**(read_json(meta_file) if meta_file else {}), **dict(metadata)},
         parents=parents,
         message=message,
+        bump=bump,
         move=move,
         if_changed=if_changed,
         reuse_tag=reuse_tag,
@@ -84,6 +88,7 @@ def save(
 @click.argument("specs", metavar="[SPEC]...", shell_complete=complete_spec, nargs=-1)
 @where_option
 @click.option("--all", "all_versions", is_flag=True, help="Let a bare name stand for all its versions")
+@click.option("--force", is_flag=True, help="Also what aliases point at; they lead nowhere then")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask")
 @click.option("--remote", metavar="NAME", shell_complete=complete_remote, help="Delete at that remote, and not here")
 @json_option
@@ -93,6 +98,7 @@ def delete(
     specs: list[str],
     where: str | None,
     all_versions: bool,
+    force: bool,
     yes: bool,
     remote: str | None,
     as_json: bool,
@@ -109,10 +115,10 @@ def delete(
             raise click.UsageError("--where chooses versions that are here: leave it out with --remote")
         remotes.delete_there(repo, remote, specs, yes=yes, all_versions=all_versions, as_json=as_json)
         return
-    doomed = repo.matching(*specs, all_versions=all_versions, where=where)
+    doomed = repo.matching(*specs, all_versions=all_versions, where=where, force=force)
     if not yes:
         confirm([str(tag) for tag in doomed])
-    gone = [str(tag) for tag in repo.delete(*doomed)]
+    gone = [str(tag) for tag in repo.delete(*doomed, force=force)]
     if as_json:
         render.as_json(gone)
     else:

@@ -94,11 +94,24 @@ def show(repo: Repository, spec: str, tensors: bool, as_json: bool) -> None:
 
 
 @click.command(cls=Verb)
-@click.argument("name", shell_complete=complete_spec)
+@click.argument("name", metavar="NAME[@ALIAS]", shell_complete=complete_spec)
+@click.option("--graph", is_flag=True, help="Draw what its versions were made from, and what was made from them")
 @json_option
 @pass_repository
-def log(repo: Repository, name: str, as_json: bool) -> None:
-    """Show what happened to the versions of a name, newest first"""
+def log(repo: Repository, name: str, graph: bool, as_json: bool) -> None:
+    """Show what happened to the versions of a name, or to an alias, newest first
+
+    With --graph NAME may be any SPEC.
+    """
+    if graph:
+        family = repo.lineage(name)
+        if as_json:
+            render.as_json([kin.to_dict() for kin in family])
+        else:
+            from mvs.cli.family import draw  # noqa: PLC0415 - only to draw
+
+            click.echo("\n".join(draw(family)))
+        return
     found = repo.log(name)
     if as_json:
         render.as_json([change.to_dict() for change in found])

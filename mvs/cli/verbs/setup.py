@@ -8,13 +8,14 @@ from mvs.cli.main import main
 from mvs.cli.verb import Verb, json_option
 from mvs.workspace import SETTINGS, Workspace
 
-# click's own script trusts bash to leave words whole; bash cuts them at ':', and a tag is one word.
+# click's own script trusts bash to leave words whole; bash cuts them at ':' and '@', and a spec is one word.
 _BASH = """%(complete_func)s() {
     local IFS=$'\\n' line="${COMP_LINE:0:$COMP_POINT}" cut="" type value
     local words; IFS=' ' read -ra words <<< "$line"
     [[ "$line" == *" " ]] && words+=("")
     local current="${words[-1]}"
     [[ "$current" == *:* && "$COMP_WORDBREAKS" == *:* ]] && cut="${current%%:*}:"
+    [[ "$current" == *@* && "$COMP_WORDBREAKS" == *@* ]] && cut="${current%%@*}"
     COMPREPLY=()
     while IFS=',' read -r type value; do
         case $type in
@@ -94,4 +95,6 @@ def _workspace() -> Workspace:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(value)
     return str(value).lower() if isinstance(value, bool) else str(value)

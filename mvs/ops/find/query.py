@@ -17,11 +17,11 @@ from mvs.errors import (
     command,
 )
 from mvs.format.manifest import Manifest
-from mvs.format.names import Spec, Tag, parse_name
+from mvs.format.names import Alias, Spec, Tag, parse_name
 from mvs.format.refs import Ref
 from mvs.query.facts import Facts, matches, sort
 from mvs.query.tree import And, Compare, Expression, Field, Like, Sort
-from mvs.store.cache.catalog.moving import Movings, facts
+from mvs.store.cache.catalog.moving import Moving, Movings, facts, moving
 from mvs.store.store import Store
 
 # As many as fit a message; `mvs list` shows the rest.
@@ -32,10 +32,16 @@ _NOTHING = Facts("", "", 0, 0, 0, "", (), (), {}, {}, {})
 
 
 class Stored(NamedTuple):
-    """One version as it is stored: its ref and its manifest."""
+    """One version as it is stored: its ref, its manifest, and what may change about it."""
 
     ref: Ref
     manifest: Manifest
+    moving: Moving = Moving()
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of the manifest and the notes; where both have a key, the notes decide."""
+        return {**self.manifest.labels, **dict(self.moving.notes)}
 
 
 def resolve(store: Store, spec: Spec) -> Ref:
@@ -44,6 +50,7 @@ def resolve(store: Store, spec: Spec) -> Ref:
     Raises:
         NameNotFound, VersionNotFound, AliasNotFound: there is none.
         AmbiguousSpec: there are several.
+        InvalidTag: it has a range that is none.
         CorruptRef: its ref is damaged.
     """
     if spec.kind == "version":
@@ -68,13 +75,22 @@ def load(store: Store, spec: Spec) -> Stored:
     """
     ref = resolve(store, spec)
     try:
-        return Stored(ref, store.manifest(ref))
+        return stored(store, ref)
     except Corrupt:
         if store.refs.read(ref.tag) == ref:
             raise
     # Deleted and collected between the two reads: the spec may stand for another by now.
-    ref = resolve(store, spec)
-    return Stored(ref, store.manifest(ref))
+    return stored(store, resolve(store, spec))
+
+
+def stored(store: Store, ref: Ref, manifest: Manifest | None = None) -> Stored:
+    """Return a version with all that belongs to it; its manifest is read unless it is given.
+
+    Raises:
+        Corrupt: the manifest is damaged. Notes and aliases that are damaged are left out.
+    """
+    read = store.manifest(ref) if manifest is None else manifest
+    return Stored(ref, read, moving(store.refs, store.notes, ref))
 
 
 def chosen(store: Store, spec: Spec) -> list[Ref]:
@@ -198,21 +214,23 @@ def _scope(store: Store, wanted: Wanted) -> tuple[str | None, Expression | None]
     else:
         name = parse_name(pattern)
         test = _named(name)
-        if next(store.refs.versions(name), None) is None:
-            raise _no_name(store, name)
+        check_name(store, name)
     return name, test if wanted.where is None else And((test, wanted.where))
 
 
 def _looked_at(store: Store, found: list[Ref], damaged: Callable[[str], None]) -> list[Stored] | None:
     """Return the versions that the catalog found, as they are; None where it was wrong."""
     versions = []
+    movings: dict[str, Movings] = {}
     for ref in found:
         try:
             now = store.refs.read(ref.tag)
             if now is not None and now != ref:
                 return None
             if now is not None:
-                versions.append(Stored(ref, store.manifest(ref)))
+                if ref.tag.name not in movings:
+                    movings[ref.tag.name] = Movings(store.refs, store.notes, ref.tag.name)
+                versions.append(Stored(ref, store.manifest(ref), movings[ref.tag.name].of(ref)))
         except UNREADABLE as error:
             # A version deleted since it was found is no damage.
             if store.refs.exists(ref.tag):
@@ -228,7 +246,7 @@ def _filtered(
     # Else nobody looks at the facts.
     asked = where is not None or bool(order)
     for each in [name] if name is not None else store.refs.names():
-        movings = Movings(store.refs, each)
+        movings = Movings(store.refs, store.notes, each)
         for ref in store.refs.readable(each, damaged):
             try:
                 manifest = store.manifest(ref)
@@ -237,9 +255,10 @@ def _filtered(
                 if store.refs.exists(ref.tag):
                     damaged(error.message)
                 continue
-            told = facts(manifest.said(), movings.of(ref)) if asked else _NOTHING
+            now = movings.of(ref)
+            told = facts(manifest.said(), now) if asked else _NOTHING
             if where is None or matches(where, told):
-                found.append((told, Stored(ref, manifest)))
+                found.append((told, Stored(ref, manifest, now)))
     found.sort(key=lambda pair: _age(pair[1].ref), reverse=True)
     sort(found, order)
     return [stored for _, stored in found]
@@ -274,6 +293,21 @@ def _age(ref: Ref) -> tuple[int, Tag]:
     return ref.created, ref.tag
 
 
+def check_name(store: Store, name: str) -> None:
+    """Check that there is a version of a name.
+
+    Raises:
+        NameNotFound: there is none.
+    """
+    if next(store.refs.versions(name), None) is None:
+        raise _no_name(store, name)
+
+
+def no_alias(alias: Alias) -> AliasNotFound:
+    """Return the error that says that there is no such alias."""
+    return AliasNotFound(f"no alias '{alias}'", hint="mvs alias list")
+
+
 def _latest(store: Store, spec: Spec) -> Ref | None:
     if not spec.back:
         return store.refs.latest(spec.name)
@@ -284,7 +318,7 @@ def _latest(store: Store, spec: Spec) -> Ref | None:
 def _alias(store: Store, spec: Spec) -> Ref | None:
     pointed = store.refs.alias(spec.name, spec.value)
     if pointed is None:
-        raise AliasNotFound(f"no alias '{spec}'", hint=f"mvs list {spec.name}")
+        raise no_alias(Alias(spec.name, spec.value))
     ref = store.refs.read(pointed.tag)
     if ref is None or ref.id != pointed.id:
         raise VersionNotFound(
@@ -294,6 +328,14 @@ def _alias(store: Store, spec: Spec) -> Ref | None:
 
 
 def _only(store: Store, spec: Spec) -> Ref | None:
+    if spec.kind == "range":
+        from mvs.ops.find.ranges import best  # noqa: PLC0415 - few ask for one
+
+        # Versions that are the same number, as 1.0 and 1.0.0: the one saved last.
+        numbers = best(spec.value, store.refs.versions(spec.name))
+        return max(
+            (ref for version in numbers if (ref := store.refs.read(Tag(spec.name, version)))), key=_age, default=None
+        )
     if spec.kind == "prefix":
         versions = [version for version in store.refs.versions(spec.name) if version.startswith(spec.value)]
         found = [ref for version in versions if (ref := store.refs.read(Tag(spec.name, version)))]

@@ -1,4 +1,4 @@
-"""Checking names: tags, `latest`, aliases and the journal of each name."""
+"""Checking names: tags, `latest`, aliases, notes and the journal of each name."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -6,13 +6,14 @@ from functools import partial
 
 from mvs.backends.directory import Directory
 from mvs.errors import InvalidTag
-from mvs.format.journal import MAGIC, Event, was_begun
-from mvs.format.layout import ALIASES, EVENTS, JOURNAL, TAGS
+from mvs.format.journal import MAGIC, Event, decode, was_begun
+from mvs.format.layout import ALIASES, EVENTS, JOURNAL, NOTES, TAGS
 from mvs.format.names import LATEST, Spec, Tag, parse_name, parse_version
 from mvs.format.refs import Ref
 from mvs.ops.find import query
 from mvs.ops.fsck import report
 from mvs.ops.fsck.suspects import FAILURES, Suspect, reason
+from mvs.ops.refs.aliases import is_there
 from mvs.store.store import Store
 
 
@@ -108,35 +109,69 @@ class Names:
         return None
 
     def check_aliases(self) -> None:
-        """Check that every alias can be read. One of a deleted version is none of our business."""
+        """Check that every alias can be read, and that it points at a version that is there."""
+        for name, alias in self._marks(ALIASES):
+            if found := self._alias(name, alias):
+                kind, message, hint = found
+                self._suspects.append(
+                    Suspect(
+                        kind,
+                        f"{ALIASES}/{name}/@{alias}",
+                        message,
+                        still=partial(self._is_bad_alias, name, alias, kind),
+                        hint=hint,
+                    )
+                )
+
+    def _marks(self, folder: str) -> Iterator[tuple[str, str]]:
+        """Yield name and what follows the @ of every file of refs in a folder."""
         pending = [""]
         while pending:
             prefix = pending.pop()
-            for entry in self._disk.entries(f"{ALIASES}/{prefix}"):
+            for entry in self._disk.entries(f"{folder}/{prefix}"):
                 if not entry.name.startswith("@") and entry.is_dir(follow_symlinks=False):
                     pending.append(f"{prefix}{entry.name}/")
-                elif entry.name.startswith("@") and prefix and self._alias(prefix[:-1], entry.name[1:]):
-                    name, alias = prefix[:-1], entry.name[1:]
-                    self._suspects.append(
-                        Suspect(
-                            report.ALIAS_DAMAGED,
-                            f"{ALIASES}/{name}/@{alias}",
-                            self._alias(name, alias),
-                            still=partial(self._is_bad_alias, name, alias),
-                            hint=f"mvs list {name}",
-                        )
-                    )
+                elif entry.name.startswith("@") and prefix:
+                    yield prefix[:-1], entry.name[1:]
 
-    def _alias(self, name: str, alias: str) -> str:
-        """Return what is wrong with an alias, if anything."""
+    def _alias(self, name: str, alias: str) -> tuple[str, str, str] | None:
+        """Return what is wrong with an alias: kind, message and hint."""
         try:
-            self._store.refs.alias(name, alias)
+            pointed = self._store.refs.alias(name, alias)
+        except FAILURES as error:
+            return report.ALIAS_DAMAGED, reason(error), f"mvs log {name}@{alias}"
+        if pointed is None or is_there(self._store, pointed):
+            return None
+        return report.ALIAS_DANGLING, f"it points at '{pointed.tag}', which is not there", f"mvs restore {pointed.tag}"
+
+    def _is_bad_alias(self, name: str, alias: str, kind: str) -> bool:
+        return (self._alias(name, alias) or ("",))[0] == kind
+
+    def check_notes(self) -> None:
+        """Check that the notes of every version can be read, also of those that were deleted."""
+        for name, version in self._marks(NOTES):
+            if (tag := _tag(name, version)) and (wrong := self._notes(tag)):
+                self._suspects.append(
+                    Suspect(
+                        report.NOTES_DAMAGED,
+                        f"{NOTES}/{name}/@{version}",
+                        wrong,
+                        still=partial(self._is_bad_notes, tag),
+                        hint=f"mvs log {name}",
+                        tags=[tag],
+                    )
+                )
+
+    def _notes(self, tag: Tag) -> str:
+        """Return what is wrong with the notes of a version, if anything."""
+        try:
+            self._store.notes.read(tag)
         except FAILURES as error:
             return reason(error)
         return ""
 
-    def _is_bad_alias(self, name: str, alias: str) -> bool:
-        return bool(self._alias(name, alias))
+    def _is_bad_notes(self, tag: Tag) -> bool:
+        return bool(self._notes(tag))
 
     def check_journal(self, name: str, refs: Iterable[Ref]) -> None:
         """Check every line of the journal of a name, and that it tells of each of its versions, and of no other.
@@ -178,7 +213,7 @@ class Names:
         for number, line in enumerate(data.split(b"\n")[1:], 2):
             if not line:
                 continue
-            event = Event.decode(line)
+            event = decode(line)
             if event is None:
                 about = re.search(rb'"version":"([a-z0-9._-]+)"', line)
                 version = _version(about[1].decode()) if about else None
@@ -186,7 +221,7 @@ class Names:
                 said = "damaged" if kind == report.JOURNAL_DAMAGED else "cut off"
                 tags = [Tag(name, version)] if version else []
                 found.append((kind, f"line {number} is {said}, so readers pass over it", tags))
-            else:
+            elif isinstance(event, Event):
                 told[event.version] = event
                 known.add((event.version, event.new))
         for version, ref in refs.items():
@@ -209,6 +244,13 @@ class Names:
                     yield name
             except InvalidTag:
                 continue
+
+
+def _tag(name: str, version: str) -> Tag | None:
+    try:
+        return Tag(parse_name(name), parse_version(version))
+    except InvalidTag:
+        return None
 
 
 def _version(text: str) -> str | None:

@@ -8,6 +8,8 @@ from mvs.format.names import Tag
 REF_DAMAGED = "ref-damaged"
 REF_MISSING = "ref-missing"
 ALIAS_DAMAGED = "alias-damaged"
+ALIAS_DANGLING = "alias-dangling"
+NOTES_DAMAGED = "notes-damaged"
 LATEST_STALE = "latest-stale"
 LATEST_WRONG = "latest-wrong"
 JOURNAL_DAMAGED = "journal-damaged"
@@ -22,12 +24,14 @@ RECORD_UNREACHABLE = "record-unreachable"
 INDEX_WRONG = "index-wrong"
 INDEX_STALE = "index-stale"
 
-# What readers pass over, and what a process that was killed may leave: told, and no damage.
-HARMLESS = frozenset({REF_MISSING, LATEST_STALE, JOURNAL_CUT, INDEX_STALE})
+# What readers pass over, what a process that was killed may leave, and what a user asked for: told, and no damage.
+HARMLESS = frozenset({REF_MISSING, ALIAS_DANGLING, LATEST_STALE, JOURNAL_CUT, INDEX_STALE})
 KINDS = (
     REF_DAMAGED,
     REF_MISSING,
     ALIAS_DAMAGED,
+    ALIAS_DANGLING,
+    NOTES_DAMAGED,
     LATEST_STALE,
     LATEST_WRONG,
     JOURNAL_DAMAGED,
@@ -64,7 +68,7 @@ class Finding:
 
     @property
     def harmless(self) -> bool:
-        """Whether readers pass over it: no damage."""
+        """Whether it is no damage: readers pass over it, or somebody asked for it."""
         return self.kind in HARMLESS
 
     def to_dict(self) -> dict[str, Any]:

@@ -94,6 +94,7 @@ class _Check:
         for name in self._store.refs.names():
             self._names.check_latest(name)
         self._names.check_aliases()
+        self._names.check_notes()
 
     def _check_versions(self, refs: Iterable[Ref]) -> None:
         for ref in refs:

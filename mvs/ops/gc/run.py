@@ -132,6 +132,7 @@ def _collect(store: Store, planned: Plan, done: _Done, now: int, progress: Progr
                 return False
         store.objects.packs.forget()
         done.staging += store.trash.sweep_views(now=now)
+        _drop_notes(store, lock)
         _drop_views(store)
         _drop_sketches(store)
     finally:
@@ -235,6 +236,16 @@ def _spared(store: Store, planned: Plan) -> set[ObjectId] | None:
         if name in planned.packs and id not in planned.kept.get(name, ()):
             return None
     return needed.loose
+
+
+def _drop_notes(store: Store, lock: Callable[[], AbstractContextManager[None]]) -> None:
+    """Drop the notes of versions that can no longer be restored."""
+    gone = [notes for notes in store.notes.all() if not store.objects.is_loose(notes.id)]
+    if gone:
+        with lock():
+            for notes in gone:
+                if not store.objects.is_loose(notes.id) and store.notes.read(notes.tag) == notes:
+                    store.notes.remove(notes.tag)
 
 
 def _drop_views(store: Store) -> None:

@@ -12,28 +12,37 @@ from mvs.format.journal import Event
 from mvs.format.manifest import Manifest
 from mvs.format.names import Spec, Tag
 from mvs.format.refs import Ref
-from mvs.ops.find.query import Stored, chosen
+from mvs.ops.find import query
+from mvs.ops.find.query import Stored
+from mvs.ops.refs.aliases import check_unaliased
 from mvs.store.store import Store
 
 
-def plan(store: Store, specs: Iterable[Spec], *, all_versions: bool) -> list[Ref]:
+def plan(store: Store, specs: Iterable[Spec], *, all_versions: bool, force: bool = False) -> list[Ref]:
     """Return the refs that would be deleted, each once, in the order asked for.
 
     Raises:
         NeedsAll: a bare name without `all_versions`.
+        Protected: an alias points at one, and not `force`.
         NotFound: a spec stands for nothing; then nothing is to be deleted.
     """
     doomed: dict[Tag, Ref] = {}
     for spec in specs:
         for ref in _chosen(store, spec, all_versions=all_versions):
             doomed[ref.tag] = ref
-    return list(doomed.values())
+    found = list(doomed.values())
+    if not force:
+        check_unaliased(store, found)
+    return found
 
 
-def delete(store: Store, doomed: list[Ref], *, now: Callable[[], int], by: str) -> list[Ref]:
+def delete(store: Store, doomed: list[Ref], *, now: Callable[[], int], by: str, force: bool = False) -> list[Ref]:
     """Delete the tags of these refs and return those that were there to be deleted.
 
     A tag that came to mean something else since it was planned is left alone.
+
+    Raises:
+        Protected: an alias was pointed at one since it was planned, and not `force`; those of names before are gone.
     """
     by_name: dict[str, list[Ref]] = defaultdict(list)
     for ref in doomed:
@@ -45,6 +54,8 @@ def delete(store: Store, doomed: list[Ref], *, now: Callable[[], int], by: str) 
         with store.exclusive():
             there = [ref for ref in refs if store.refs.read(ref.tag) == ref]
             if there:
+                if not force:
+                    check_unaliased(store, there)
                 at = store.next_time(name, now())
                 events = [
                     Event("delete", ref.tag.version, ref.id, None, trees[ref.tag], ref.created, at + index, by)
@@ -80,11 +91,11 @@ def restore(store: Store, tag: Tag, *, now: Callable[[], int], by: str) -> Store
         back = Event("restore", tag.version, None, ref.id, manifest.tree_id, ref.created, at, by)
         store.journal.append(tag.name, [back])
         store.refs.prepare(ref, newest=store.refs.would_be_latest(ref)).commit()
-    return Stored(ref, manifest)
+    return query.stored(store, ref, manifest)
 
 
 def _chosen(store: Store, spec: Spec, *, all_versions: bool) -> list[Ref]:
-    found = chosen(store, spec)
+    found = query.chosen(store, spec)
     if spec.bare and not all_versions:
         raise NeedsAll(
             f"'{spec}' names a model, not a version; deleting all its versions must be asked for",

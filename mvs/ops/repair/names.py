@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from mvs.backends.directory import Directory
 from mvs.errors import UNREADABLE
 from mvs.format.ids import ObjectId
-from mvs.format.journal import MAGIC, Event
+from mvs.format.journal import MAGIC, Entry, Event, decode
 from mvs.format.layout import EVENTS, JOURNAL, TAGS
 from mvs.format.manifest import MAGIC as MANIFEST
 from mvs.format.manifest import Manifest
@@ -72,32 +72,32 @@ class Names:
         """
         key = f"{JOURNAL}/{name}/{EVENTS}"
         with self._store.exclusive():
-            events = list(self._events(key))
-            told = {(event.version, event.new) for event in events}
+            entries = list(self._entries(key))
+            told = {(entry.version, entry.new) for entry in entries if isinstance(entry, Event)}
             refs = self._store.refs.readable(name, lambda _: None)
             untold = (self._saved(ref) for ref in refs if (ref.tag.version, ref.id) not in told)
-            events += [event for event in untold if event]
+            entries += [event for event in untold if event]
             # A version is saved at the time that it was created at.
-            events.sort(key=lambda event: event.at)
+            entries.sort(key=lambda entry: entry.at)
             self._clear(key)
             if self._disk.size(key) is not None:
-                if self._disk.read(key) == MAGIC + b"".join(event.encode() for event in events):
+                if self._disk.read(key) == MAGIC + b"".join(entry.encode() for entry in entries):
                     return
                 self.quarantined.append(self._store.quarantine.copy(key))
-            self._store.journal.rewrite(name, events)
+            self._store.journal.rewrite(name, entries)
         self.mended.append(Mended(key, "written again from what of it is whole, and from the tags"))
 
-    def _events(self, key: str) -> Iterator[Event]:
+    def _entries(self, key: str) -> Iterator[Entry]:
         try:
             lines = self._disk.read(key).split(b"\n")
         except (FileNotFoundError, IsADirectoryError):
             return
         for line in lines:
-            event = Event.decode(line)
-            if event is None and line and (mended := bits.unflipped(line, _is_event)):
-                event = Event.decode(mended)
-            if event:
-                yield event
+            entry = decode(line)
+            if entry is None and line and (mended := bits.unflipped(line, _is_entry)):
+                entry = decode(mended)
+            if entry:
+                yield entry
 
     def _saved(self, ref: Ref) -> Event | None:
         """Return the event that made a ref, None where what it names cannot be read: the ref may be what is wrong."""
@@ -154,5 +154,5 @@ class Names:
             return None
 
 
-def _is_event(line: bytes) -> bool:
-    return Event.decode(line) is not None
+def _is_entry(line: bytes) -> bool:
+    return decode(line) is not None

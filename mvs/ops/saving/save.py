@@ -16,9 +16,10 @@ from mvs.errors import UNREADABLE, SourceChanged, TagExists, TagTaken, command
 from mvs.format.ids import ObjectId
 from mvs.format.journal import Event
 from mvs.format.manifest import FileEntry, Manifest, Tree
-from mvs.format.names import Tag
+from mvs.format.names import Bump, Tag
 from mvs.format.refs import Ref
-from mvs.ops.find.query import Stored
+from mvs.ops.find.query import Stored, stored
+from mvs.ops.find.ranges import following
 from mvs.ops.saving.walk import Folder, Found, stamp
 from mvs.running.parallel import Advance, cores, each
 from mvs.running.progress import Progress
@@ -39,7 +40,7 @@ _NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is to be saved besides the files. A `version` of None is generated."""
+    """What is to be saved besides the files. A `version` of None is generated: by time, or as the next number."""
 
     name: str
     version: str | None
@@ -50,6 +51,7 @@ class Request:
     message: str
     if_changed: bool = False
     reuse_tag: bool = False
+    bump: Bump | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,9 @@ def save(
         StorageFailed: the disk is full, read-only or failing; nothing was saved.
     """
     _check_early(store, request, folder)
+    if request.bump:
+        # What is read now is not parsed again under the lock.
+        _next(store, request.name, request.bump)
     if take == "move":
         folder.check_movable()
     while True:
@@ -193,6 +198,8 @@ def _place(store: Store, adding: Adding, staged: list[Staged]) -> None:
 def _tag(store: Store, request: Request, created: int, tree_id: ObjectId) -> Tag:
     if request.version is not None:
         return Tag(request.name, request.version)
+    if request.bump:
+        return _next(store, request.name, request.bump)
     moment = datetime.fromtimestamp(created // _NS, UTC)
     version = base = f"{moment:%Y%m%d-%H%M%S}-{str(tree_id)[:_HEX]}"
     count = 1
@@ -200,6 +207,16 @@ def _tag(store: Store, request: Request, created: int, tree_id: ObjectId) -> Tag
         count += 1
         version = f"{base}.{count}"
     return Tag(request.name, version)
+
+
+def _next(store: Store, name: str, bump: Bump) -> Tag:
+    """Return the tag of the next number, which no version has, and none that was deleted."""
+    versions = list(store.refs.versions(name))
+    while True:
+        version = following(versions, bump)
+        if not store.refs.exists(Tag(name, version)) and not store.journal.last_deletion(name, version):
+            return Tag(name, version)
+        versions = [version]
 
 
 def _there(store: Store, manifest: Manifest, *, if_changed: bool) -> Stored | None:
@@ -211,7 +228,7 @@ def _there(store: Store, manifest: Manifest, *, if_changed: bool) -> Stored | No
     if if_changed and (latest := store.refs.latest(manifest.tag.name)):
         there = store.manifest(latest)
         if there.tree_id == manifest.tree_id:
-            return Stored(latest, there)
+            return stored(store, latest, there)
     if own := store.refs.read(manifest.tag):
         there = store.manifest(own)
         if there.tree_id != manifest.tree_id:
@@ -222,7 +239,7 @@ def _there(store: Store, manifest: Manifest, *, if_changed: bool) -> Stored | No
                 "a tag never changes",
                 hint=f"mvs show {own.tag}",
             )
-        return Stored(own, there)
+        return stored(store, own, there)
     return None
 
 

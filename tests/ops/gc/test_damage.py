@@ -217,7 +217,7 @@ def test_what_an_alias_points_at_stays(repo: mvs.Repository, name: str) -> None:
     alias = repo.store / "refs" / "aliases" / name / "@prod"
     alias.parent.mkdir(parents=True)
     alias.write_bytes(ref.read_bytes())
-    repo.delete(f"{name}:v9")
+    repo.delete(f"{name}:v9", force=True)
     repo.gc(expire="now")
     repo.restore(f"{name}:v9")
     check_kept(repo, KEPT | {f"{name}:v9": CONTENTS["other"]})

@@ -415,3 +415,21 @@ def test_a_flipped_byte_is_refused_and_mended(tmp_path: Path) -> None:
 @pytest.mark.deep
 def test_every_flipped_byte_is_refused_and_mended(tmp_path: Path) -> None:
     flip_each(tmp_path, 1)
+
+
+def test_a_journal_that_is_mended_still_tells_of_aliases_and_labels(repo: mvs.Repository, tmp_path: Path) -> None:
+    """Without them a rollback has nowhere to go."""
+    (tmp_path / "weights").write_bytes(b"1")
+    for version in ("1", "2"):
+        repo.save(tmp_path / "weights", f"moved:{version}")
+        repo.alias("moved@prod", f"moved:{version}")
+    repo.label("moved:1", {"stage": "production"})
+    told = repo.log("moved")
+    journal = repo.store / "journal" / "moved" / "@events"
+    data = bytearray(journal.read_bytes())
+    data[data.index(b'"event":"alias"') + 3] ^= 1
+    journal.write_bytes(data)
+    repo.repair()
+    assert repo.log("moved") == told
+    assert repo.fsck().ok
+    assert repo.rollback_alias("moved@prod").version == "1"

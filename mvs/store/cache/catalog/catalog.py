@@ -25,7 +25,8 @@ from mvs.store.cache.catalog import folders, tables
 from mvs.store.cache.catalog.drafts import new_draft
 from mvs.store.cache.catalog.folders import Stamp
 from mvs.store.cache.catalog.moving import Moving, Movings, facts
-from mvs.store.refs import Refs, is_name
+from mvs.store.names.notes import NoteBook
+from mvs.store.names.refs import Refs, is_name
 
 FOLDER = f"{CACHE}/catalog"
 FILE = f"{FOLDER}/{tables.VERSION}.sqlite"
@@ -50,9 +51,10 @@ class _Changes(NamedTuple):
 class Catalog:
     """The catalog of one store. Any failure of it is no answer, and never a wrong one."""
 
-    def __init__(self, disk: Directory, refs: Refs, said: Callable[[Ref], Said]) -> None:
+    def __init__(self, disk: Directory, refs: Refs, notes: NoteBook, said: Callable[[Ref], Said]) -> None:
         self._disk = disk
         self._refs = refs
+        self._notes = notes
         self._said = said
         self._path = os.path.abspath(disk.path(FILE))
 
@@ -130,7 +132,7 @@ class Catalog:
         changes = _Changes([], [], {})
         for name in sorted(filter(is_name, {folders.name_of(key) for key in changed})):
             have = tables.known(base, name) if base is not None else {}
-            movings = Movings(self._refs, name)
+            movings = Movings(self._refs, self._notes, name)
             problems: list[str] = []
             refs = list(self._refs.readable(name, problems.append))
             for message in problems:

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from mvs.backends.directory import Directory
-from mvs.format.layout import ALIASES, TAGS
+from mvs.format.layout import ALIASES, NOTES, TAGS
 
 # Ticks last 2 seconds on FAT, the longest known; what is newer may still change unnoticed.
 SETTLED = 3_000_000_000
-ROOTS = (TAGS, ALIASES)
+ROOTS = (TAGS, ALIASES, NOTES)
 
 
 class Stamp(NamedTuple):

@@ -1,11 +1,11 @@
 """The journal of each name: what happened to its refs, when, and by whom."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from mvs.backends.directory import Directory
 from mvs.errors import Corrupt, UnsupportedFormat
-from mvs.format.journal import MAGIC, Event, decode_changes, encode_change, needle, was_whole
+from mvs.format.journal import MAGIC, Entry, Event, decode, decode_changes, encode_change, needle, was_whole
 from mvs.format.layout import CHANGED, EVENTS, JOURNAL
 
 
@@ -16,14 +16,24 @@ class Journal:
         self._disk = disk
 
     def events(self, name: str, *, strict: bool = False) -> Iterator[Event]:
-        """Yield the events of a name, oldest first; damaged lines are passed over.
+        """Yield what happened to the versions of a name, oldest first; damaged lines are passed over.
 
         Raises:
             Corrupt: a line is damaged that was once whole, and `strict`. What was cut off never happened.
         """
+        for entry in self.entries(name, strict=strict):
+            if isinstance(entry, Event):
+                yield entry
+
+    def entries(self, name: str, *, strict: bool = False) -> Iterator[Entry]:
+        """Yield all that `events` does, and what happened to the aliases and the notes of the name.
+
+        Raises:
+            Corrupt: as `events`.
+        """
         for number, line in enumerate(self._read(name).split(b"\n"), 1):
-            if event := Event.decode(line):
-                yield event
+            if entry := decode(line):
+                yield entry
             elif strict and was_whole(line):
                 path = self._disk.path(_key(name))
                 raise Corrupt(f"line {number} of '{path}' is damaged", hint="mvs gc --expire now")
@@ -45,8 +55,8 @@ class Journal:
         end = len(data)
         while end > 0:
             start = data.rfind(b"\n", 0, end) + 1
-            if event := Event.decode(data[start:end]):
-                return event.at
+            if entry := decode(data[start:end]):
+                return entry.at
             end = start - 1
         return 0
 
@@ -64,11 +74,11 @@ class Journal:
             end = start
         return None
 
-    def append(self, name: str, events: list[Event]) -> None:
-        """Append events of one name, durably."""
+    def append(self, name: str, entries: Sequence[Entry]) -> None:
+        """Append what is about to happen under one name, durably."""
         there = self._read(name)  # refuses a journal of a later release
         self._disk.tell(CHANGED, encode_change(name, len(there)))
-        data = b"".join(event.encode() for event in events)
+        data = b"".join(entry.encode() for entry in entries)
         self._disk.append(_key(name), data, start=MAGIC)
 
     def watch(self) -> None:
@@ -76,7 +86,7 @@ class Journal:
         self._disk.empty(CHANGED)
 
     def changes(self) -> list[tuple[str, Event]] | None:
-        """Return what was appended since `watch`; None where that cannot be told. Under the lock.
+        """Return what happened to versions since `watch`; None where that cannot be told. Under the lock.
 
         It costs what there is to tell, however many names the store has.
         """
@@ -97,9 +107,9 @@ class Journal:
         """End what `watch` began."""
         self._disk.discard(self._disk.path(CHANGED))
 
-    def rewrite(self, name: str, events: Iterable[Event]) -> None:
-        """Let a journal be these events, whatever it was; what it was must be kept elsewhere."""
-        self._disk.put(_key(name), MAGIC + b"".join(event.encode() for event in events))
+    def rewrite(self, name: str, entries: Iterable[Entry]) -> None:
+        """Let a journal be these entries, whatever it was; what it was must be kept elsewhere."""
+        self._disk.put(_key(name), MAGIC + b"".join(entry.encode() for entry in entries))
 
     def _read(self, name: str) -> bytes:
         key = _key(name)

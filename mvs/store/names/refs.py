@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from mvs.backends.directory import Directory
 from mvs.errors import UNREADABLE, CorruptRef, InvalidTag, UnsupportedFormat, command
 from mvs.format.layout import ALIASES, TAGS
-from mvs.format.names import LATEST, Tag, parse_name, parse_version
+from mvs.format.names import LATEST, Alias, Tag, parse_name, parse_version
 from mvs.format.refs import MAX_BYTES, Ref
 
 # A reader that finds every listed ref gone was overtaken; each new listing sees later saves.
@@ -115,10 +115,18 @@ class Refs:
         Raises:
             CorruptRef: the file is no ref, or one of another name.
         """
-        ref = self._read(f"{ALIASES}/{name}/@{alias}")
+        ref = self._read(_alias_key(name, alias))
         if ref is not None and ref.tag.name != name:
             raise CorruptRef(f"the alias '{name}@{alias}' points at '{ref.tag}', of another name")
         return ref
+
+    def aliased_names(self, *, strict: bool = False) -> list[str]:
+        """Return every name that has an alias, sorted.
+
+        Raises:
+            CorruptRef: something else lies there that could be or hold one, and `strict`.
+        """
+        return self._names(ALIASES, strict=strict)
 
     def aliased(self, *, strict: bool = False) -> Iterator[Ref]:
         """Yield the refs that aliases point at; what cannot be read is left out, unless `strict`.
@@ -126,7 +134,7 @@ class Refs:
         Raises:
             CorruptRef: one is damaged, and `strict`.
         """
-        for name in self._names(ALIASES, strict=strict):
+        for name in self.aliased_names(strict=strict):
             for _, ref in self.aliases_of(name, strict=strict):
                 yield ref
 
@@ -137,9 +145,26 @@ class Refs:
             CorruptRef: one is damaged, and `strict`.
         """
         for entry in self._disk.entries(f"{ALIASES}/{name}"):
-            with contextlib.nullcontext() if strict else contextlib.suppress(*UNREADABLE):
-                if entry.name.startswith("@") and (ref := self.alias(name, entry.name[1:])):
-                    yield entry.name[1:], ref
+            if entry.name.startswith("@") and (strict or _is_version(entry.name[1:])):
+                with contextlib.nullcontext() if strict else contextlib.suppress(*UNREADABLE):
+                    if ref := self.alias(name, entry.name[1:]):
+                        yield entry.name[1:], ref
+
+    def has_alias(self, alias: Alias) -> bool:
+        """Tell whether there is such an alias, readable or not."""
+        return os.path.lexists(self._disk.path(_alias_key(alias.name, alias.alias)))
+
+    def point(self, alias: Alias, ref: Ref) -> None:
+        """Let an alias point at a version of its name, atomically and durably."""
+        key = _alias_key(alias.name, alias.alias)
+        self._disk.put(key, ref.encode())
+        # Whoever made the folders may have died before they were durable.
+        self._disk.sync_above(key)
+
+    def unpoint(self, alias: Alias) -> None:
+        """Remove an alias that is there, durably."""
+        self._disk.remove(_alias_key(alias.name, alias.alias))
+        self._disk.sync([f"{ALIASES}/{alias.name}"])
 
     def prepare(self, ref: Ref, *, newest: bool) -> "Pending":
         """Do everything for a new ref but create it; `Pending.commit` does that, and nothing else.
@@ -259,6 +284,10 @@ class Pending:
 
 def _key(name: str, version: str) -> str:
     return f"{TAGS}/{name}/@{version}"
+
+
+def _alias_key(name: str, alias: str) -> str:
+    return f"{ALIASES}/{name}/@{alias}"
 
 
 def _is_version(text: str) -> bool:

@@ -1,0 +1,1 @@
+"""What things are called: refs, notes, and the journal of what happened to them."""
