@@ -96,7 +96,7 @@ class Found(RuleBasedStateMachine):
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
         tag = data.draw(st.sampled_from(self.tags))
-        self.repo.delete(tag)
+        self.repo.delete(tag, force=True)
         self.tags.remove(tag)
         self.gone.append(tag)
 

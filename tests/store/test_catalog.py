@@ -19,6 +19,12 @@ from mvs.store.store import Store
 WHERE = "labels.stage = 'production'"
 
 
+@pytest.fixture(autouse=True)
+def no_save_refreshes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One save in so many, by what it saved, would bring the catalog up to date."""
+    monkeypatch.setattr(save, "_CATALOGUED", 1 << 32)
+
+
 @pytest.fixture
 def three(repo: mvs.Repository, folder: Path) -> list[mvs.Version]:
     return [
