@@ -12,11 +12,11 @@ import mvs
 from bench.measure import Bound, Meter, Run, section
 from bench.place import Place, command, remove
 from mvs.format.ids import ObjectId
-from mvs.format.journal import MAGIC, Event
 from mvs.format.layout import EVENTS, JOURNAL, TAGS, object_path
+from mvs.format.lines.journal import MAGIC, Event
+from mvs.format.lines.refs import Ref
 from mvs.format.manifest import FileEntry, Manifest, Tree
 from mvs.format.names import LATEST, Tag
-from mvs.format.refs import Ref
 
 NAMES = 1000
 EACH = 100

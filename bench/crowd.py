@@ -7,13 +7,13 @@ from pathlib import Path
 import mvs
 from bench.place import command, remove
 from mvs.format.ids import ObjectId
-from mvs.format.journal import MAGIC as JOURNAL_MAGIC
-from mvs.format.journal import Event
 from mvs.format.layout import EVENTS, JOURNAL, TAGS, object_path
+from mvs.format.lines.journal import MAGIC as JOURNAL_MAGIC
+from mvs.format.lines.journal import Event
+from mvs.format.lines.refs import Ref
 from mvs.format.manifest import FileEntry, Manifest, Tree
 from mvs.format.names import Tag
 from mvs.format.pack import Span
-from mvs.format.refs import Ref
 from mvs.store.packs.writing import PackWriter
 from mvs.store.store import Store
 

@@ -1,10 +1,11 @@
 """What a command costs before it does anything, and what many versions cost."""
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 
 import mvs
 from bench.measure import Bound, Meter, Run, section
@@ -12,6 +13,8 @@ from bench.place import Place, command, remove
 
 VERSIONS = 1000
 _SINGLES = 20
+PINS = 100
+_FILES = 20
 
 
 def run(place: Place, meter: Meter) -> None:
@@ -21,6 +24,7 @@ def run(place: Place, meter: Meter) -> None:
     _commands(folder, meter)
     _deletions(place, folder, meter)
     remove(folder)
+    _pins(place, meter)
 
 
 def _fill(place: Place, folder: Path) -> None:
@@ -85,6 +89,28 @@ def _deletions(place: Place, folder: Path, meter: Meter) -> None:
         ],
     )
     remove(scratch)
+
+
+def _pins(place: Place, meter: Meter) -> None:
+    """Look whether anything changed in what is pinned; how large the files are makes no difference then."""
+    section(f"{PINS} pins of {_FILES} files each, nothing changed")
+    repo = place.repository("pins", durable=False)
+    folder = repo.root.parent
+    for index in range(PINS):
+        with repo.create(f"pinned-{index}:v1") as draft:
+            for number in range(_FILES):
+                (draft.path / f"model-{number:05}.safetensors").write_bytes(os.urandom(64))
+        repo.pin(f"pinned-{index}", to=f"models/{index}")
+    repo.checkout_pins()
+    # Until then files are too young to be believed, and read.
+    sleep(2.5)
+    command(folder, "-q", "status")
+    meter.compare(
+        Run(lambda: _none(command(folder, "--version"))),
+        [("mvs status : mvs --version", Run(lambda: _none(command(folder, "-q", "status"))), Bound(3))],
+        times=3,
+    )
+    remove(folder)
 
 
 def _none(_: object) -> None:

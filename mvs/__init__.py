@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mvs.errors import MvsError
     from mvs.format.names import Tag
     from mvs.handles.draft import Draft
+    from mvs.handles.pinning import Pinned, PinStatus
     from mvs.handles.tensors import TensorInfo
     from mvs.handles.version import AliasInfo, Change, File, Relative, Version
     from mvs.ops.diff import Diff
@@ -31,6 +32,8 @@ _HOMES = {
     "Draft": "mvs.handles.draft",
     "File": "mvs.handles.version",
     "MvsError": "mvs.errors",
+    "PinStatus": "mvs.handles.pinning",
+    "Pinned": "mvs.handles.pinning",
     "Relative": "mvs.handles.version",
     "Repository": "mvs.repository",
     "Tag": "mvs.format.names",
@@ -48,6 +51,8 @@ __all__ = [
     "Draft",
     "File",
     "MvsError",
+    "PinStatus",
+    "Pinned",
     "Relative",
     "Repository",
     "Tag",

@@ -35,7 +35,8 @@
     │   ├── CorruptManifest     53
     │   ├── CorruptRef          54
     │   ├── CorruptPack         55
-    │   └── CorruptRemote       56
+    │   ├── CorruptRemote       56
+    │   └── CorruptPins         57
     ├── StorageFailed           60  the disk or its rights; try again when mended
     │   ├── StorageFull         61
     │   ├── ReadOnlyStore       62
@@ -326,6 +327,13 @@ class CorruptRemote(Corrupt):
 
     kind = "corrupt-remote"
     exit_code = 56
+
+
+class CorruptPins(Corrupt):
+    """The file of the pins is not of the form the format demands."""
+
+    kind = "corrupt-pins"
+    exit_code = 57
 
 
 class StorageFailed(MvsError):

@@ -23,11 +23,11 @@ from mvs.errors import (
 )
 from mvs.format.ids import ObjectId
 from mvs.format.layout import FORMAT_FILE
+from mvs.format.lines.refs import Ref
 from mvs.format.names import BUMPS, Alias, Bump, Tag, parse_target
-from mvs.format.refs import Ref
 from mvs.format.values import labels_of, metadata_of
 from mvs.handles.beside import Beside
-from mvs.handles.sharing import Sharing
+from mvs.handles.hooking import Hooking
 from mvs.handles.upkeep import SpecLike
 from mvs.handles.version import Change, Version
 from mvs.running.progress import Progress, Silent
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 
 
-class Repository(Sharing, Beside):
+class Repository(Hooking, Beside):
     """Versions of models in one store. Safe to share between threads and to open in many processes."""
 
     def __init__(self, space: Workspace, *, progress: Progress | None = None) -> None:
@@ -195,7 +195,7 @@ class Repository(Sharing, Beside):
             NotFound: none answers, or several do (`AmbiguousSpec`).
             Corrupt: it is damaged in the store.
         """
-        return self._version(ops.query.load(self._store, self._spec(spec)))
+        return self._version(self._load(spec))
 
     def list(
         self,
@@ -281,7 +281,7 @@ class Repository(Sharing, Beside):
             CorruptObject, MissingObject: the store's bytes are damaged; `dest` is as it was.
             VersionNotFound: there is no such version, or it was deleted meanwhile, and its files are gone.
         """
-        stored = ops.query.load(self._store, self._spec(spec))
+        stored = self._load(spec)
         plan = ops.checkout.plan(self._store, stored, _path(dest, InvalidPath), include=include, exclude=exclude)
         return ops.checkout.run(self._store, plan, link=link, force=force, progress=self._progress)
 
@@ -307,7 +307,7 @@ class Repository(Sharing, Beside):
         Raises:
             NotFound, Corrupt: a spec stands for nothing; what must be read is damaged.
         """
-        ours, theirs = (ops.query.load(self._store, self._spec(spec)) for spec in (before, after))
+        ours, theirs = (self._load(spec) for spec in (before, after))
         return ops.diff.diff(self._store, ours, theirs, tensors=tensors, progress=self._progress)
 
     def _doomed(
@@ -319,6 +319,13 @@ class Repository(Sharing, Beside):
         if not force:
             ops.aliases.check_unaliased(self._store, found)
         return found
+
+    def _load(self, spec: SpecLike) -> "Stored":
+        parsed = self._parsed(spec)
+        stored = ops.query.load(self._store, parsed)
+        # Only of one that is there: another may be meant for git.
+        self._notice_lowered(spec, str(parsed))
+        return stored
 
     def _save(self, request: "Request", source: str, take: "Take", session: "Session") -> Version:
         folder = ops.walk.walk(source)

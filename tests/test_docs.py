@@ -22,10 +22,11 @@ from blake3 import blake3
 import mvs
 from mvs import errors
 from mvs.errors import InvalidPath, InvalidTag, MvsError
-from mvs.format import canonical, layout, manifest, names, notes, pack, paths, refs
-from mvs.format import journal as journal_format
+from mvs.format import canonical, layout, manifest, names, pack, paths
 from mvs.format.ids import ObjectId
-from mvs.format.journal import Event, Moved, Noted, Target
+from mvs.format.lines import journal as journal_format
+from mvs.format.lines import notes, refs
+from mvs.format.lines.journal import Event, Moved, Noted, Target
 from mvs.format.paths import check_path
 from mvs.store.store import Store
 from mvs.workspace import SETTINGS
@@ -41,6 +42,7 @@ COMMANDED = [
     "docs/fsck.md",
     "docs/query.md",
     "docs/sharing.md",
+    "docs/pins.md",
 ]
 FORMAT = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
 SEPARATOR = "\x1e"

@@ -18,10 +18,10 @@ from bench.dedup.reading import Family
 from bench.measure import Bound, Meter, Run, section, show, show_seconds
 from bench.place import Place, clone, remove
 from mvs.format.ids import ObjectId
+from mvs.format.lines.refs import Ref
 from mvs.format.manifest import FileEntry, Manifest, Tree
 from mvs.format.names import Tag
 from mvs.format.pack import Span
-from mvs.format.refs import Ref
 
 _FEW, _MANY = 100, 1000
 _BOUND = Bound(1.3, "x")

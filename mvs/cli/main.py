@@ -40,6 +40,10 @@ VERBS = {
     "bundle": "bundles",
     "import": "bundles",
     "clone": "bundles",
+    "pin": "pins",
+    "unpin": "pins",
+    "status": "pins",
+    "hook": "hooks",
     "config": "setup",
     "completion": "setup",
 }

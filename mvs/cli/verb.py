@@ -36,6 +36,9 @@ SPEC is one of
   NAME#DIGITS        the only one whose id begins so
 """
 
+# What a verb exits with that compares and finds a difference, as diff(1) and git have it.
+DIFFERENT = 1
+
 _COMMON = ((["-q", "--quiet"], "No notices, no progress"), (["--debug"], "Show the traceback of an error"))
 
 
@@ -106,6 +109,18 @@ def complete_remote(ctx: click.Context, param: click.Parameter, incomplete: str)
     except MvsError:
         return []
     return [CompletionItem(name) for name in repo.remotes if name.startswith(incomplete)]
+
+
+def complete_pin(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    """Return what the shell offers for a pin: names, and paths."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415 - only the shell asks
+
+    try:
+        pins = repository.open_with(ctx.find_root().params.get("directory"), Bar(quiet=True)).pins()
+    except MvsError:
+        return []
+    words = dict.fromkeys(word for pin in pins for word in (pin.tag.name, pin.path))
+    return [CompletionItem(word) for word in words if word.startswith(incomplete)]
 
 
 def find(repo: Repository, spec: str) -> Version:

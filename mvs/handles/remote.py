@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from mvs import ops, workspace
 from mvs.errors import AliasNotFound, AmbiguousSpec, NameNotFound, NeedsAll, VersionNotFound, command
 from mvs.format.ids import ObjectId
+from mvs.format.lines.refs import Ref
 from mvs.format.manifest import Manifest
 from mvs.format.names import Spec
-from mvs.format.refs import Ref
 from mvs.handles.version import Version
 from mvs.ops.find.query import Stored
 from mvs.running.progress import Progress

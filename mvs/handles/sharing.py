@@ -1,6 +1,6 @@
 """What a repository shares with others: remotes, push, pull and fetch.
 
-Part of the Python API: `Repository` is a `Sharing` that also saves and finds.
+Part of the Python API: `Repository` is a `Sharing` that also pins, saves and finds.
 """
 
 import os

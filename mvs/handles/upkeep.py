@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from mvs import ops, workspace
 from mvs.errors import InvalidInput, SourceNotFound, StorageFailed, StoreBusy, command
 from mvs.format.ids import MAX_TIME
+from mvs.format.lines.refs import Ref
 from mvs.format.names import Spec, Tag
-from mvs.format.refs import Ref
 from mvs.format.values import labels_of
 from mvs.handles.version import Version
 from mvs.query.sizes import parse_duration
@@ -269,9 +269,12 @@ class Upkeep(ABC):
         return None if where is None else ops.query.expression(self._store, where, self._now())
 
     def _spec(self, spec: SpecLike) -> Spec:
-        parsed = Spec.parse(spec.tag if isinstance(spec, Version) else spec)
+        parsed = self._parsed(spec)
         self._notice_lowered(spec, str(parsed))
         return parsed
+
+    def _parsed(self, spec: SpecLike) -> Spec:
+        return Spec.parse(spec.tag if isinstance(spec, Version) else spec)
 
     def _notice_lowered(self, given: object, lowered: str) -> None:
         if isinstance(given, str) and given != lowered and given.lower() == lowered:

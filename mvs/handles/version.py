@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from mvs.errors import Corrupt, FileNotInVersion, VersionNotFound
-from mvs.format.journal import Entry, Moved, Noted
+from mvs.format.lines.journal import Entry, Moved, Noted
 from mvs.format.manifest import FileEntry
 from mvs.format.names import Tag
 from mvs.handles import tensors

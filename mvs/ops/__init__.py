@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mvs.ops import checkout, dedup, diff, fsck, gc, repair, sharing, transfer
     from mvs.ops.find import query, usage
+    from mvs.ops.pins import githooks, lockfile, looking, pinning, restoring, staged, status
     from mvs.ops.refs import aliases, delete, history, labels, lineage
     from mvs.ops.saving import context, save, walk
 
@@ -21,13 +22,20 @@ __all__ = [
     "diff",
     "fsck",
     "gc",
+    "githooks",
     "history",
     "labels",
     "lineage",
+    "lockfile",
+    "looking",
+    "pinning",
     "query",
     "repair",
+    "restoring",
     "save",
     "sharing",
+    "staged",
+    "status",
     "transfer",
     "usage",
     "walk",
@@ -38,11 +46,18 @@ _FOLDERS = {
     "aliases": "refs",
     "context": "saving",
     "delete": "refs",
+    "githooks": "pins",
     "history": "refs",
     "labels": "refs",
     "lineage": "refs",
+    "lockfile": "pins",
+    "looking": "pins",
+    "pinning": "pins",
     "query": "find",
+    "restoring": "pins",
     "save": "saving",
+    "staged": "pins",
+    "status": "pins",
     "usage": "find",
     "walk": "saving",
 }

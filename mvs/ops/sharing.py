@@ -1,7 +1,4 @@
-"""Repositories that share a store: each is known to it, and what it pins is needed.
-
-The one place that reads pins.
-"""
+"""Repositories that share a store: each is known to it, and what it pins is needed."""
 
 import os
 import stat
@@ -11,16 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mvs.backends.directory import Directory
-from mvs.backends.failures import storage
 from mvs.errors import UNREADABLE, Conflict, NotFound, StorageFailed, StorageFull, UnsupportedFormat, command
 from mvs.format.ids import ObjectId
 from mvs.format.layout import REPOSITORIES, STAGING
+from mvs.format.lines.refs import Pin, Ref, Registration
 from mvs.format.manifest import Manifest
 from mvs.format.paths import FORBIDDEN as CONTROL
-from mvs.format.refs import Pin, Ref, Registration
+from mvs.ops.pins.lockfile import needed
 from mvs.store.store import Store
-
-PINS = "mvs.lock"
 
 
 class Shared(NamedTuple):
@@ -88,10 +83,11 @@ def pinned(store: Store, found: Iterable[Shared]) -> dict[ObjectId, Ref]:
     for pin in (*pins_of(store.root), *(pin for known in found for pin in known.pins)):
         if pin.id not in refs and store.objects.is_loose(pin.id):
             try:
-                created = Manifest.decode(store.objects.read(pin.id)).created
+                manifest = Manifest.decode(store.objects.read(pin.id))
             except UNREADABLE as error:
                 raise type(error)(f"version '{pin.tag}', which is pinned: {error.message}", hint="mvs fsck") from error
-            refs[pin.id] = Ref(pin.tag, pin.id, created)
+            # What the pin calls it is somebody's text; it is needed whatever its name.
+            refs[pin.id] = Ref(manifest.tag, pin.id, manifest.created)
     return refs
 
 
@@ -127,13 +123,9 @@ def pins_of(control: Path) -> tuple[Pin, ...]:
     Raises:
         Corrupt, UnsupportedFormat: it pins something, and what cannot be told.
     """
-    place = (control.parent if control.name == CONTROL else control) / PINS
-    with storage(str(place)):
-        try:
-            os.lstat(place)
-        except FileNotFoundError:
-            return ()
-    raise UnsupportedFormat(f"this release does not know the pins in '{place}'", hint=command("ls", "-l", place))
+    if control.name != CONTROL:
+        return ()
+    return tuple(Pin(pin.tag, pin.id) for pin in needed(control.parent))
 
 
 def _is_there(path: str) -> bool | None:

@@ -13,8 +13,8 @@ from mvs.backends.failures import storage
 from mvs.errors import UNREADABLE, CorruptManifest, LocksFail, NotARepository, StoreBusy, UnsupportedFormat
 from mvs.format.ids import ObjectId
 from mvs.format.layout import CACHE, FORMAT_FILE, LOCK, PACKING, RESCUED, STAGING, check_format, new_format
+from mvs.format.lines.refs import Ref
 from mvs.format.manifest import Manifest, Said, said
-from mvs.format.refs import Ref
 from mvs.store.names.journal import Journal
 from mvs.store.names.notes import NoteBook
 from mvs.store.names.refs import Refs

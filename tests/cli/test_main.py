@@ -191,6 +191,11 @@ def missing_extra(world: World) -> list[str]:
     return S3
 
 
+def corrupt_pins(world: World) -> list[str]:
+    (world.repo.root.parent / "mvs.lock").write_text("?")
+    return ["pin"]
+
+
 def corrupt_remote(world: World) -> list[str]:
     (world.folder / "format").write_text("<html>")
     return ["remote", "add", "site", str(world.folder)]
@@ -261,6 +266,7 @@ CASES: dict[type[errors.MvsError], list[str] | Callable[[World], list[str]]] = {
     errors.MissingExtra: missing_extra,
     errors.RemoteNotFound: ["push", "--all"],
     errors.CorruptRemote: corrupt_remote,
+    errors.CorruptPins: corrupt_pins,
     errors.RemoteFailed: remote_failed,
     errors.RemoteDenied: remote_denied,
     errors.RemoteChanged: remote_changed,

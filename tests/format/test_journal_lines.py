@@ -6,7 +6,7 @@ import pytest
 from blake3 import blake3
 
 from mvs.format.ids import ObjectId
-from mvs.format.journal import Event, Moved, Noted, Target, decode, needle
+from mvs.format.lines.journal import Event, Moved, Noted, Target, decode, needle
 
 SAVE = Event("save", "v1", None, ObjectId(b"\1" * 32), ObjectId(b"\2" * 32), 7, 8, "ann@höst")
 DELETE = Event("delete", "v1", ObjectId(b"\1" * 32), None, None, 7, 9, "ann@h", reuse=True)

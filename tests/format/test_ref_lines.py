@@ -4,8 +4,8 @@ import pytest
 
 from mvs.errors import CorruptRef, UnsupportedFormat
 from mvs.format.ids import MAX_TIME, ObjectId
+from mvs.format.lines.refs import MAX_BYTES, Ref
 from mvs.format.names import Tag
-from mvs.format.refs import MAX_BYTES, Ref
 
 ID = "01" * 32
 

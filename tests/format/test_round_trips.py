@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from mvs.errors import CorruptManifest, CorruptRef, UnsupportedFormat
 from mvs.format import canonical
 from mvs.format.ids import MAX_TIME, ObjectId
-from mvs.format.journal import Event
+from mvs.format.lines.journal import Event
+from mvs.format.lines.refs import Ref
 from mvs.format.manifest import MAGIC, FileEntry, Manifest, Tree
 from mvs.format.names import Tag
-from mvs.format.refs import Ref
 
 JSON = st.recursive(
     st.none()

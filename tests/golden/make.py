@@ -11,9 +11,9 @@ from pathlib import Path
 
 from mvs.errors import MvsError
 from mvs.format.ids import ObjectId
+from mvs.format.lines.refs import Ref
 from mvs.format.manifest import FileEntry, Manifest, Tree
 from mvs.format.names import Spec, Tag
-from mvs.format.refs import Ref
 from mvs.ops import delete, save, walk
 from mvs.running.progress import Silent
 from mvs.store.store import Store

@@ -10,10 +10,10 @@ from blake3 import blake3
 import mvs
 from mvs.errors import TagTaken
 from mvs.format.ids import ObjectId
-from mvs.format.journal import MAGIC, Event
 from mvs.format.layout import new_format
+from mvs.format.lines.journal import MAGIC, Event
+from mvs.format.lines.refs import Ref
 from mvs.format.manifest import Manifest
-from mvs.format.refs import Ref
 from mvs.store.store import Store
 
 GOLDEN = Path(__file__).parent / "format-1"

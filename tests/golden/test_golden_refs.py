@@ -7,9 +7,9 @@ import pytest
 
 import mvs
 from mvs.errors import VersionNotFound
-from mvs.format.journal import MAGIC, decode
-from mvs.format.notes import Notes
-from mvs.format.refs import Ref
+from mvs.format.lines.journal import MAGIC, decode
+from mvs.format.lines.notes import Notes
+from mvs.format.lines.refs import Ref
 
 GOLDEN = Path(__file__).parent / "refs-1"
 

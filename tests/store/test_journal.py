@@ -8,7 +8,7 @@ import pytest
 
 from mvs.errors import UnsupportedFormat
 from mvs.format.ids import ObjectId
-from mvs.format.journal import MAGIC, Event, EventName
+from mvs.format.lines.journal import MAGIC, Event, EventName
 from mvs.store.names.journal import Journal
 from mvs.store.store import Store
 

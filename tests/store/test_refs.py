@@ -7,8 +7,8 @@ import pytest
 
 from mvs.errors import CorruptRef, SyncFailed, UnsupportedFormat
 from mvs.format.ids import ObjectId
+from mvs.format.lines.refs import Ref
 from mvs.format.names import Tag
-from mvs.format.refs import Ref
 from mvs.store.names.refs import Pending, Refs
 from mvs.store.store import Store
 

@@ -5,6 +5,7 @@ import sys
 import click
 
 from mvs.cli import render
+from mvs.cli.main import settings
 from mvs.cli.verb import SPECS, Verb, complete_spec, find, json_option, pass_repository
 from mvs.repository import Repository
 
@@ -37,7 +38,7 @@ def cat(repo: Repository, spec: str, file: str) -> None:
 
 
 @click.command(cls=Verb, epilog=SPECS)
-@click.argument("spec", shell_complete=complete_spec)
+@click.argument("spec", required=False, shell_complete=complete_spec)
 @click.argument("directory", required=False, type=click.Path())
 @click.option("--link", is_flag=True, help="Link the files, read-only, instead of copying them")
 @click.option("--force", is_flag=True, help="Overwrite files that are there")
@@ -47,7 +48,7 @@ def cat(repo: Repository, spec: str, file: str) -> None:
 @pass_repository
 def checkout(
     repo: Repository,
-    spec: str,
+    spec: str | None,
     directory: str | None,
     link: bool,
     force: bool,
@@ -57,8 +58,20 @@ def checkout(
 ) -> None:
     """Write the files of a version to DIRECTORY and print it
 
-    Without DIRECTORY, to a folder of the model's name.
+    Without DIRECTORY, to a folder of the model's name. Without SPEC, let everything that is pinned be where it is
+    pinned to, exactly; what is missing here is pulled.
     """
+    if spec is None:
+        if include or exclude:
+            raise click.UsageError("pins are checked out whole")
+        changed = repo.checkout_pins(link=link, force=force)
+        if as_json:
+            render.as_json([pin.to_dict() for pin in changed])
+        for pin in () if as_json else changed:
+            click.echo(render.plain(f"{pin.tag}  {pin.path}"))
+        if not changed and not settings(click.get_current_context())["quiet"]:
+            click.echo("all that is pinned is there" if repo.pins() else "nothing is pinned: mvs pin SPEC", err=True)
+        return
     version = repo.get(spec)
     dest = version.name.rpartition("/")[2] if directory is None else directory
     done = repo.checkout(version, dest, include=include, exclude=exclude, link=link, force=force)

@@ -18,6 +18,7 @@ _remote_option = click.option(
 @click.argument("specs", nargs=-1, metavar="[SPEC]...", shell_complete=complete_spec)
 @_remote_option
 @click.option("--all", "everything", is_flag=True, help="Every version")
+@click.option("--pinned", is_flag=True, help="What mvs.lock pins, as far as it is here")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be sent")
 @click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Threads that pack")
 @json_option
@@ -27,6 +28,7 @@ def push(
     specs: tuple[str, ...],
     remote: str | None,
     everything: bool,
+    pinned: bool,
     dry_run: bool,
     jobs: int | None,
     as_json: bool,
@@ -35,7 +37,15 @@ def push(
 
     Only what it lacks travels, and all versions appear there at once.
     """
-    _check(specs, everything)
+    if pinned:
+        if specs or everything:
+            raise click.UsageError("name versions, or pass --all, or --pinned")
+        specs = tuple(map(str, repo.unpushed_pins(remote=remote)))
+        if not specs:
+            _tell({"versions": [], "present": [], "bytes": 0}, as_json, "all that is pinned was pushed before")
+            return
+    else:
+        _check(specs, everything)
     plan = repo.plan_push(*specs, remote=remote)
     if dry_run:
         facts = {

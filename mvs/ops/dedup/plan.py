@@ -10,9 +10,9 @@ from mvs.codecs.derive.names import canonical
 from mvs.codecs.numbers import KINDS
 from mvs.errors import UNREADABLE, Corrupt, InvalidInput, MissingObject
 from mvs.format.ids import ObjectId
+from mvs.format.lines.refs import Ref
 from mvs.format.manifest import Manifest
 from mvs.format.names import Tag
-from mvs.format.refs import Ref
 from mvs.ops.dedup.bases import Candidate, Match, likeness, match
 from mvs.ops.dedup.pieces import Piece, Whole, cut_blob, encode_piece, has_guides
 from mvs.running.progress import Progress

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 
-from mvs.format.refs import Ref
+from mvs.format.lines.refs import Ref
 from mvs.running.progress import Progress
 from mvs.store.staging import Buffer
 from mvs.store.store import Store

@@ -16,9 +16,9 @@ from mvs.errors import (
     VersionNotFound,
     command,
 )
+from mvs.format.lines.refs import Ref
 from mvs.format.manifest import Manifest
 from mvs.format.names import Alias, Spec, Tag, parse_name
-from mvs.format.refs import Ref
 from mvs.query.facts import Facts, matches, sort
 from mvs.query.tree import And, Compare, Expression, Field, Like, Sort
 from mvs.store.cache.catalog.moving import Moving, Movings, facts, moving

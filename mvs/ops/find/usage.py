@@ -8,10 +8,10 @@ from typing import Any
 from mvs.errors import UNREADABLE
 from mvs.format.ids import ObjectId
 from mvs.format.layout import OBJECTS, PACKS
+from mvs.format.lines.refs import Ref
 from mvs.format.manifest import FileEntry
 from mvs.format.names import Tag
 from mvs.format.pack import Span
-from mvs.format.refs import Ref
 from mvs.store.store import Store
 
 LOOSE = "loose"

@@ -6,10 +6,10 @@ from functools import partial
 
 from mvs.backends.directory import Directory
 from mvs.errors import InvalidTag
-from mvs.format.journal import MAGIC, Event, decode, was_begun
 from mvs.format.layout import ALIASES, EVENTS, JOURNAL, NOTES, TAGS
+from mvs.format.lines.journal import MAGIC, Event, decode, was_begun
+from mvs.format.lines.refs import Ref
 from mvs.format.names import LATEST, Spec, Tag, parse_name, parse_version
-from mvs.format.refs import Ref
 from mvs.ops.find import query
 from mvs.ops.fsck import report
 from mvs.ops.fsck.suspects import FAILURES, Suspect, reason

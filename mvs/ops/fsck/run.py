@@ -18,10 +18,10 @@ from mvs.backends.directory import Directory
 from mvs.errors import CorruptManifest, CorruptObject, InvalidInput, MissingObject
 from mvs.format.ids import ObjectId
 from mvs.format.layout import CACHE, LOCK, STAGING, lost_path, object_path, pack_path
+from mvs.format.lines.refs import Ref
 from mvs.format.manifest import Manifest
 from mvs.format.names import Spec, Tag
 from mvs.format.pack import CONCAT, Span
-from mvs.format.refs import Ref
 from mvs.ops.fsck import report, sampling
 from mvs.ops.fsck.content import Content, Loose
 from mvs.ops.fsck.graph import Graph

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from mvs.errors import UNREADABLE, MvsError
 from mvs.format.ids import MAX_TIME, ObjectId
-from mvs.format.journal import Event
+from mvs.format.lines.journal import Event
+from mvs.format.lines.refs import Ref
 from mvs.format.names import Tag
 from mvs.format.pack import Index, Record
-from mvs.format.refs import Ref
 from mvs.store.store import Store
 
 

@@ -7,8 +7,8 @@ from itertools import chain
 from typing import NamedTuple
 
 from mvs.format.ids import ObjectId
+from mvs.format.lines.refs import Ref
 from mvs.format.pack import Index
-from mvs.format.refs import Ref
 from mvs.ops.gc.marking import Gone, Needed, present, told
 from mvs.ops.sharing import Shared, pinned, shared
 from mvs.running.progress import Progress

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 from mvs.errors import UNREADABLE, AliasMoved, CorruptRef, InvalidTag, Protected, VersionNotFound
-from mvs.format.journal import Moved, Target
+from mvs.format.lines.journal import Moved, Target
+from mvs.format.lines.refs import Ref
 from mvs.format.names import Alias, Spec, Tag
-from mvs.format.refs import Ref
 from mvs.ops.find import query
 from mvs.ops.refs import history
 from mvs.store.store import Store

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 
 from mvs.errors import UNREADABLE, MissingObject, NeedsAll, TagExists, VersionNotFound
 from mvs.format.ids import ObjectId
-from mvs.format.journal import Event
+from mvs.format.lines.journal import Event
+from mvs.format.lines.refs import Ref
 from mvs.format.manifest import Manifest
 from mvs.format.names import Spec, Tag
-from mvs.format.refs import Ref
 from mvs.ops.find import query
 from mvs.ops.find.query import Stored
 from mvs.ops.refs.aliases import check_unaliased

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from mvs.errors import UNREADABLE, NameNotFound
 from mvs.format.ids import ObjectId
-from mvs.format.journal import Entry, Event, Moved, Noted, Target
+from mvs.format.lines.journal import Entry, Event, Moved, Noted, Target
+from mvs.format.lines.refs import Ref
 from mvs.format.names import Alias, Tag
-from mvs.format.refs import Ref
 from mvs.ops.find import query
 from mvs.store.store import Store
 

@@ -6,9 +6,9 @@ The journal is written first: it says what every label was before.
 from collections.abc import Callable, Mapping
 
 from mvs.errors import InvalidMetadata
-from mvs.format.journal import Noted
+from mvs.format.lines.journal import Noted
+from mvs.format.lines.notes import MAX_BYTES, Notes
 from mvs.format.names import Spec
-from mvs.format.notes import MAX_BYTES, Notes
 from mvs.ops.find import query
 from mvs.store.store import Store
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from mvs.backends.directory import Directory
 from mvs.errors import UNREADABLE
 from mvs.format.ids import ObjectId
-from mvs.format.journal import MAGIC, Entry, Event, decode
 from mvs.format.layout import EVENTS, JOURNAL, TAGS
+from mvs.format.lines.journal import MAGIC, Entry, Event, decode
+from mvs.format.lines.refs import Ref
 from mvs.format.manifest import MAGIC as MANIFEST
 from mvs.format.manifest import Manifest
 from mvs.format.names import LATEST, Tag
-from mvs.format.refs import Ref
 from mvs.ops.fsck.suspects import FAILURES
 from mvs.ops.repair import bits
 from mvs.ops.repair.report import Mended

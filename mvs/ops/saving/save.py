@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 from mvs.errors import UNREADABLE, SourceChanged, TagExists, TagTaken, command
 from mvs.format.ids import ObjectId
-from mvs.format.journal import Event
+from mvs.format.lines.journal import Event
+from mvs.format.lines.refs import Ref
 from mvs.format.manifest import FileEntry, Manifest, Tree
 from mvs.format.names import Bump, Tag
-from mvs.format.refs import Ref
 from mvs.ops.find.query import Stored, stored
 from mvs.ops.find.ranges import following
 from mvs.ops.saving.walk import Folder, Found, stamp

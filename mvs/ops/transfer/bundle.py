@@ -11,7 +11,7 @@ from mvs.backends.directory import Directory
 from mvs.backends.failures import storage
 from mvs.errors import CorruptRemote, DestinationExists, SourceNotFound
 from mvs.format.ids import ObjectId
-from mvs.format.refs import Ref
+from mvs.format.lines.refs import Ref
 from mvs.ops.transfer.push import Pushed, plan_push, push
 from mvs.running.progress import Progress
 from mvs.store.remote.remote import Remote

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from mvs.errors import CorruptRemote, MissingObject, TagExists, command
 from mvs.format.ids import ObjectId
-from mvs.format.journal import Event
+from mvs.format.lines.journal import Event
+from mvs.format.lines.refs import Ref
 from mvs.format.manifest import Manifest
 from mvs.format.pack import Record, check_of
-from mvs.format.refs import Ref
 from mvs.format.remote import PackPlace
 from mvs.ops.transfer.holdings import Holdings, by_pack, closure
 from mvs.running.progress import Progress

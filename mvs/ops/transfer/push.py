@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from mvs.errors import MissingObject, TagExists, command
 from mvs.format.ids import ObjectId
 from mvs.format.layout import pack_path
+from mvs.format.lines.refs import Ref
 from mvs.format.pack import Index, Record
-from mvs.format.refs import Ref
 from mvs.format.remote import Entry, PackPlace, Sent, index_key
 from mvs.ops import dedup
 from mvs.ops.transfer.holdings import Held, Holdings, by_pack, closure

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from mvs.backends.directory import Directory
 from mvs.errors import Corrupt, UnsupportedFormat
-from mvs.format.journal import MAGIC, Entry, Event, decode, decode_changes, encode_change, needle, was_whole
 from mvs.format.layout import CHANGED, EVENTS, JOURNAL
+from mvs.format.lines.journal import MAGIC, Entry, Event, decode, decode_changes, encode_change, needle, was_whole
 
 
 class Journal:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from mvs.backends.directory import Directory
 from mvs.errors import UNREADABLE, CorruptRef, InvalidTag, command
 from mvs.format.layout import NOTES
+from mvs.format.lines.notes import MAX_BYTES, Notes
+from mvs.format.lines.refs import Ref
 from mvs.format.names import Tag, parse_name, parse_version
-from mvs.format.notes import MAX_BYTES, Notes
-from mvs.format.refs import Ref
 
 
 class NoteBook:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from mvs.backends.directory import Directory
 from mvs.errors import UNREADABLE, CorruptRef, InvalidTag, UnsupportedFormat, command
 from mvs.format.layout import ALIASES, TAGS
+from mvs.format.lines.refs import MAX_BYTES, Ref
 from mvs.format.names import LATEST, Alias, Tag, parse_name, parse_version
-from mvs.format.refs import MAX_BYTES, Ref
 
 # A reader that finds every listed ref gone was overtaken; each new listing sees later saves.
 _OVERTAKEN = 20

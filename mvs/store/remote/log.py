@@ -28,13 +28,22 @@ _PATIENCE = 1000
 _STATE = "state"
 
 
+def last_seen(disk: Directory, key: str) -> State:
+    """Return what a remote had when it was last looked at; it is not asked."""
+    try:
+        return State.decode(disk.read(f"{_folder(key)}/{_STATE}")) or State()
+    except OSError:
+        return State()
+
+
 class Log:
     """The history of one remote. What was read is kept in the cache of the store, under `key`."""
 
     def __init__(self, bucket: Bucket, disk: Directory, key: str) -> None:
         self._bucket = bucket
         self._disk = disk
-        self._folder = f"{CACHE}/remotes/{key}"
+        self._key = key
+        self._folder = _folder(key)
 
     def exists(self) -> bool:
         """Tell whether there is a remote.
@@ -131,10 +140,7 @@ class Log:
                     yield sent.manifest
 
     def _kept(self) -> State:
-        try:
-            return State.decode(self._disk.read(f"{self._folder}/{_STATE}")) or State()
-        except OSError:
-            return State()
+        return last_seen(self._disk, self._key)
 
     def _keep(self, key: str, data: bytes) -> None:
         self._disk.cache(f"{self._folder}/{key}", data)
@@ -221,3 +227,7 @@ def probe(bucket: Bucket) -> bool:
     finally:
         with contextlib.suppress(RemoteFailed):
             bucket.remove([key])
+
+
+def _folder(key: str) -> str:
+    return f"{CACHE}/remotes/{key}"

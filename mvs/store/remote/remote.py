@@ -7,8 +7,9 @@ from blake3 import blake3
 from mvs.backends.buckets import Address, Bucket, open_bucket
 from mvs.backends.buckets.bundle import BundleBucket
 from mvs.backends.directory import Directory
-from mvs.store.remote.log import Log, probe
+from mvs.store.remote.log import Log, last_seen, probe
 from mvs.store.remote.packs import RemotePacks
+from mvs.store.remote.state import State
 
 
 class Remote:
@@ -45,6 +46,10 @@ class Remote:
     def is_bundle(self) -> bool:
         """Whether it is a file that may go without what its reader has."""
         return isinstance(self.bucket, BundleBucket)
+
+    def last_seen(self) -> State:
+        """Return what it had when it was last looked at; it is not asked."""
+        return last_seen(self._disk, self._key)
 
     def is_safe(self) -> bool:
         """Tell whether of two writers that create a key the second one is refused; writes and removes a key.

@@ -11,9 +11,9 @@ import pytest
 
 import mvs
 from mvs.format.ids import ObjectId
+from mvs.format.lines.refs import Ref
 from mvs.format.names import Tag
 from mvs.format.pack import Record
-from mvs.format.refs import Ref
 from mvs.store.store import Store
 from tests.ops.dedup.families import model, quick, safetensors, save, tuned
 

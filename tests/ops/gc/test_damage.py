@@ -9,7 +9,7 @@ import pytest
 
 import mvs
 from mvs.errors import Corrupt, CorruptPack, InvalidInput, MvsError
-from mvs.format.journal import Event, was_whole
+from mvs.format.lines.journal import Event, was_whole
 from mvs.store.packs.files import Pack
 from tests.ops.dedup.families import loose_path, save
 from tests.ops.gc.stores import CONTENTS, DAY, DELETED, KEPT, Clock, check_kept, check_tidy, tree, worked

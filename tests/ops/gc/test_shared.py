@@ -9,7 +9,7 @@ import pytest
 import mvs
 from mvs.errors import Conflict, Corrupt, NotFound, UnsupportedFormat
 from mvs.format.ids import ObjectId
-from mvs.format.refs import REGISTRATION, Pin, Registration
+from mvs.format.lines.refs import REGISTRATION, Pin, Registration
 from mvs.ops import sharing
 from tests.ops.dedup.families import save
 from tests.ops.gc.stores import DAY, Clock, check_closed, files_of

@@ -19,7 +19,7 @@ from mvs.errors import (
     Protected,
     VersionNotFound,
 )
-from mvs.format.journal import Moved, Target
+from mvs.format.lines.journal import Moved, Target
 from mvs.format.names import Alias
 from mvs.ops.refs import aliases
 from mvs.store.store import Store

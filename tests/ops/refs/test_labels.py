@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 import mvs
 from mvs.errors import CorruptRef, InvalidMetadata, Protected, UnsupportedFormat, VersionNotFound
 from mvs.format.ids import ObjectId
-from mvs.format.journal import Noted
+from mvs.format.lines.journal import Noted
+from mvs.format.lines.notes import MAX_BYTES, Notes
 from mvs.format.names import Tag
-from mvs.format.notes import MAX_BYTES, Notes
 from mvs.store.store import Store
 
 NOTES = Notes(Tag("acme/bert", "v1"), ObjectId(b"\1" * 32), {"stage": "größer\n", "owner": "ann"})

@@ -12,9 +12,9 @@ import mvs
 from mvs.cli.family import draw
 from mvs.errors import NameNotFound, VersionNotFound
 from mvs.format.ids import ObjectId
+from mvs.format.lines.refs import Ref
 from mvs.format.manifest import FileEntry, Manifest, Tree
 from mvs.format.names import Tag
-from mvs.format.refs import Ref
 from mvs.handles.version import Relative
 from mvs.store.store import Store
 

@@ -16,9 +16,9 @@ from mvs.backends.directory import Directory
 from mvs.errors import UNREADABLE, StorageFailed
 from mvs.format.ids import ObjectId
 from mvs.format.layout import CACHE
+from mvs.format.lines.refs import Ref
 from mvs.format.manifest import Said
 from mvs.format.names import Tag
-from mvs.format.refs import Ref
 from mvs.query import sql
 from mvs.query.tree import Expression, Sort
 from mvs.store.cache.catalog import folders, tables

@@ -4,8 +4,8 @@ import json
 from collections import defaultdict
 from typing import NamedTuple
 
+from mvs.format.lines.refs import Ref
 from mvs.format.manifest import Said
-from mvs.format.refs import Ref
 from mvs.query.facts import Facts
 from mvs.store.names.notes import NoteBook
 from mvs.store.names.refs import Refs

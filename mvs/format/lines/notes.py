@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from mvs.errors import CorruptRef, InvalidMetadata
 from mvs.format.ids import ObjectId
+from mvs.format.lines.refs import TAG, matched, tag_of
 from mvs.format.names import Tag
-from mvs.format.refs import TAG, matched, tag_of
 from mvs.format.values import labels_of
 
 MAGIC = "mvs-notes 1"

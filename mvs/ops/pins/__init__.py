@@ -1,0 +1,1 @@
+"""Pins: which versions a repository needs, and where; what git keeps of it, and what is on the disk."""
