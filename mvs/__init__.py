@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mvs.handles.draft import Draft
     from mvs.handles.pinning import Pinned, PinStatus
     from mvs.handles.tensors import TensorInfo
+    from mvs.handles.training.checkpointer import Checkpointer
     from mvs.handles.version import AliasInfo, Change, File, Relative, Version
     from mvs.ops.diff import Diff
     from mvs.repository import Repository, clone, init, open  # noqa: A004 - the name of the API
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AliasInfo": "mvs.handles.version",
     "Change": "mvs.handles.version",
+    "Checkpointer": "mvs.handles.training.checkpointer",
     "Diff": "mvs.ops.diff",
     "Draft": "mvs.handles.draft",
     "File": "mvs.handles.version",
@@ -47,6 +49,7 @@ _HOMES = {
 __all__ = [
     "AliasInfo",
     "Change",
+    "Checkpointer",
     "Diff",
     "Draft",
     "File",

@@ -28,6 +28,7 @@ from mvs.format.names import BUMPS, Alias, Bump, Tag, parse_target
 from mvs.format.values import labels_of, metadata_of
 from mvs.handles.beside import Beside
 from mvs.handles.hooking import Hooking
+from mvs.handles.training.verbs import Training
 from mvs.handles.upkeep import SpecLike
 from mvs.handles.version import Change, Version
 from mvs.running.progress import Progress, Silent
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 
 
-class Repository(Hooking, Beside):
+class Repository(Training, Hooking, Beside):
     """Versions of models in one store. Safe to share between threads and to open in many processes."""
 
     def __init__(self, space: Workspace, *, progress: Progress | None = None) -> None:

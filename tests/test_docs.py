@@ -42,6 +42,7 @@ COMMANDED = [
     "docs/fsck.md",
     "docs/query.md",
     "docs/sharing.md",
+    "docs/training.md",
     "docs/pins.md",
 ]
 FORMAT = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")

@@ -24,6 +24,7 @@ class Draft:
     Attributes:
         labels: dict of str to str, editable until the block ends.
         metadata: dict of JSON values, editable until the block ends.
+        keeps: whether the files are kept when the save itself fails; to be set before the block.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Draft:
     ) -> None:
         self.labels = labels
         self.metadata = metadata
+        self.keeps = True
         self._target = target
         self._new_session = session
         self._finish = finish
@@ -67,12 +69,27 @@ class Draft:
             raise RuntimeError("a draft has a version only after its `with` block ended well")
         return self._version
 
+    def save_state(self, state: Mapping[Any, Any], *, file: str = "model.safetensors") -> None:
+        """Write arrays as safetensors to `file` in the folder, as `Repository.save_state` does.
+
+        Raises:
+            InvalidInput: something in `state` can be written neither as an array nor as JSON; the message names it.
+            StorageFull, StorageFailed: the disk is full, read-only or failing.
+        """
+        from mvs.handles.training.state import check_file, state_of  # noqa: PLC0415 - most drafts are files
+
+        check_file(file)
+        state_of(state).write(str(self.path), file)
+
     def __enter__(self) -> "Draft":
         if self._used:
             raise RuntimeError("a draft is good for one `with` block; create another")
         self._used = True
         with ExitStack() as stack:
             session = stack.enter_context(self._new_session)
+            if not self.keeps:
+                # What gc finds here after a crash goes at once; it holds back a `tree` for a week.
+                session.tree = f"{session.path}/copy"
             with storage(session.path):
                 os.mkdir(session.tree)
             self._stack = stack.pop_all()
@@ -88,7 +105,8 @@ class Draft:
                 try:
                     self._version = self._finish(session, self.labels, self.metadata)
                 except BaseException as failure:
-                    self._keep(session, failure)
+                    if self.keeps:
+                        self._keep(session, failure)
                     raise
 
     def _keep(self, session: Session, failure: BaseException) -> None:

@@ -23,6 +23,23 @@ _ML_DTYPES = {
     "F8_E4M3FNUZ": ("float8_e4m3fnuz", "u1"),
     "F8_E5M2FNUZ": ("float8_e5m2fnuz", "u1"),
 }
+# What numpy, ml_dtypes and PyTorch call the types that safetensors has.
+WORDS = {
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "int64": "I64",
+    "int32": "I32",
+    "int16": "I16",
+    "int8": "I8",
+    "uint64": "U64",
+    "uint32": "U32",
+    "uint16": "U16",
+    "uint8": "U8",
+    "bool": "BOOL",
+    "complex64": "C64",
+    **{name: word for word, (name, _) in _ML_DTYPES.items()},
+}
 
 
 class TensorInfo(NamedTuple):

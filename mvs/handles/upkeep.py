@@ -165,18 +165,25 @@ class Upkeep(ABC):
             self._store, folder=folder, stores=stores, by=workspace.actor(), progress=self._progress
         )
 
-    def plan_gc(self, *, expire: str = EXPIRE) -> "GcPlan":
+    def plan_gc(self, *, expire: str = EXPIRE, purge: Iterable[str] = ()) -> "GcPlan":
         """Return what `gc` would remove, and remove nothing.
 
         Raises:
             InvalidInput: `expire` is no time.
             Corrupt: something that is needed cannot be read.
         """
-        return ops.gc.plan(self._store, self._since(expire)[1], host=workspace.host(), progress=self._progress)
+        return ops.gc.plan(
+            self._store,
+            self._since(expire)[1],
+            host=workspace.host(),
+            progress=self._progress,
+            purge=self._names(purge),
+        )
 
-    def gc(self, *, expire: str = EXPIRE, forget: Iterable[str] = ()) -> "GcResult":
+    def gc(self, *, expire: str = EXPIRE, purge: Iterable[str] = (), forget: Iterable[str] = ()) -> "GcResult":
         """Remove what no version needs which is there, or was deleted less than `expire` ago ("7d", "12h", "now").
 
+        Of the names in `purge` what was deleted goes at once, and cannot be restored.
         Saves, checkouts and all else go on meanwhile. Interrupt it at any time. What repositories that share the
         store pin is kept, also of those that are gone (`vanished`) and were not told to be forgotten (`forget`).
         Where the setting `store.max-size` is exceeded after that, caches are dropped and versions packed (`fitted`).
@@ -193,8 +200,12 @@ class Upkeep(ABC):
             ops.sharing.forget(self._store, place, host, since=since)
         limit = self._space.store_size
         ops.gc.auto.note(self._store, ops.gc.auto.BEGAN, now)
-        done = ops.gc.run(self._store, since, host=host, now=now, progress=self._progress)
+        gone = self._names(purge)
+        done = ops.gc.run(self._store, since, host=host, now=now, progress=self._progress, purge=gone)
         return done if limit is None else done._replace(fitted=ops.gc.cap.fit(self._store, limit, self._room()))
+
+    def _names(self, names: Iterable[str]) -> frozenset[str]:
+        return frozenset(self._spec(name).name for name in names)
 
     def gc_if_due(self) -> "GcResult | None":
         """Collect at the lowest priority, where the setting `gc.auto` asks for it by now; else return None.

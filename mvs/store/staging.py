@@ -42,6 +42,8 @@ class Session:
         self._objects = objects
         self._probes = probes
         self.path = disk.path(key)
+        # The folder that a draft writes into.
+        self.tree = f"{self.path}/tree"
         self.stays = False
         self._owner = os.getpid()
 
@@ -49,11 +51,6 @@ class Session:
     def is_mine(self) -> bool:
         """Whether this process opened it: a fork inherits it and must leave it alone."""
         return os.getpid() == self._owner
-
-    @property
-    def tree(self) -> str:
-        """The folder that a draft writes into."""
-        return f"{self.path}/tree"
 
     def take(self, source: str, advance: Advance, *, wide: bool) -> Staged:
         """Copy a file in, unless the store has its content; hash what was written.

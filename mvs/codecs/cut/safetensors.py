@@ -1,9 +1,10 @@
-"""The header of safetensors: a length, a JSON object, then the tensors.
+"""The header of safetensors, read and made: a length, a JSON object, then the tensors.
 
 Source of the format: https://github.com/huggingface/safetensors, README and tensor.rs.
 """
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mvs.codecs.cut.dtypes import BITS, items_of
@@ -31,6 +32,26 @@ def tensors(source: Source) -> list[Tensor]:
         raise Opaque("the header is longer than the file, or than a header may be")
     header = _parsed(source.read(8, length))
     return [_tensor(name, entry, 8 + length) for name, entry in header.items() if name != "__metadata__"]
+
+
+def header(tensors: Iterable[tuple[str, str, tuple[int, ...], int]], metadata: Mapping[str, str]) -> bytes:
+    """Return the beginning of a file whose tensors (name, type, shape, bytes) follow in this order without gaps.
+
+    Spaces fill it up to a multiple of 8, so that the widest types are aligned when they come first.
+
+    Raises:
+        ValueError: the header would be longer than readers accept.
+    """
+    entries: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name, dtype, shape, size in tensors:
+        entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER:
+        raise ValueError(f"a header of {len(text)} bytes is longer than the {MAX_HEADER} that readers accept")
+    return len(text).to_bytes(8, "little") + text
 
 
 def _parsed(header: bytes) -> dict[str, Any]:

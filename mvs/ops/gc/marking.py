@@ -3,7 +3,7 @@
 Whatever cannot be read stops it: an object must not be taken for rubbish because what names it is damaged.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from mvs.errors import UNREADABLE, MvsError
@@ -49,8 +49,8 @@ class Told(NamedTuple):
     deleted: list[Gone]
 
 
-def told(store: Store, since: int) -> Told:
-    """Return what the journals tell, for a window that begins at `since`.
+def told(store: Store, since: int, purge: Collection[str] = ()) -> Told:
+    """Return what the journals tell, for a window that begins at `since`; of the names in `purge` without a window.
 
     A version that was saved and never deleted, but has no ref, was being saved by a process that died, or its ref
     was lost. Which of them cannot be told, so only when nothing deleted is to be kept (`since` is the end of time)
@@ -69,7 +69,7 @@ def told(store: Store, since: int) -> Told:
             found.named.update(id for id in (event.old, event.new) if id)
             if event.event == "delete" and event.old:
                 found.deleted.append(Gone(Tag(name, event.version), event.old, event.at))
-                if event.at > since:
+                if event.at > since and name not in purge:
                     kept.append((event.version, event.old, event.created))
         kept += [(event.version, event.new, event.created) for event in last.values()]
         for version, id, created in kept if keeping else ():

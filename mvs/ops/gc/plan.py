@@ -61,9 +61,12 @@ class Plan:
         return sum(self.loose.values()) + sum(self.packs.values())
 
 
-def plan(store: Store, since: int, *, host: str, progress: Progress, rewrite: bool = True) -> Plan:
+def plan(
+    store: Store, since: int, *, host: str, progress: Progress, purge: Collection[str] = (), rewrite: bool = True
+) -> Plan:
     """Return what could be removed: all that no version needs which is there, or was deleted after `since`.
 
+    Of the names in `purge` what was deleted goes at once.
     `host` is the machine this is, on which repositories can be asked what they pin.
     Without `rewrite`, for a disk that is full, no pack is written again: it stays whole, with all that it needs.
 
@@ -80,7 +83,7 @@ def plan(store: Store, since: int, *, host: str, progress: Progress, rewrite: bo
     needed = Needed(store, there, indexes)
     _mark(needed, found.values(), there, progress)
     rubbish = _rubbish(store, there, needed, indexes, rewrite=rewrite)
-    history = told(store, since)
+    history = told(store, since, purge)
     held = 0
     if later := {id: ref for id, ref in history.held.items() if id not in found}:
         held = rubbish.freed

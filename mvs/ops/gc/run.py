@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from mvs.backends.failures import storage
@@ -49,9 +50,10 @@ class Result(NamedTuple):
     fitted: Fitted | None = None
 
 
-def run(store: Store, since: int, *, host: str, now: int, progress: Progress) -> Result:
+def run(store: Store, since: int, *, host: str, now: int, progress: Progress, purge: Collection[str] = ()) -> Result:
     """Remove what no version needs which is there, or was deleted after `since`; return what was done.
 
+    Of the names in `purge` what was deleted goes at once.
     Cut off anywhere, the store is whole: what was taken out lies in `trash/`, and goes with the next gc.
 
     Raises:
@@ -63,8 +65,9 @@ def run(store: Store, since: int, *, host: str, now: int, progress: Progress) ->
         store.trash.empty()
         done = _Done()
         try:
+            look = partial(plan, store, since, host=host, progress=progress, purge=purge)
             for _ in range(_ATTEMPTS):
-                if _attempt(store, since, done, host, now, progress):
+                if _attempt(store, look, done, now, progress):
                     return done.result()
         finally:
             store.journal.unwatch()
@@ -89,7 +92,7 @@ class _Done:
         )
 
 
-def _attempt(store: Store, since: int, done: _Done, host: str, now: int, progress: Progress) -> bool:
+def _attempt(store: Store, look: Callable[..., Plan], done: _Done, now: int, progress: Progress) -> bool:
     try:
         with store.exclusive():
             # Before the refs are read: whatever changes from here on is told.
@@ -97,15 +100,15 @@ def _attempt(store: Store, since: int, done: _Done, host: str, now: int, progres
     except StorageFull:
         # No room even for an empty file. Whoever wants to save has none either, and can as well wait.
         with store.exclusive():
-            planned = plan(store, since, host=host, progress=progress, rewrite=False)
+            planned = look(rewrite=False)
             return _collect(store, planned, done, now, progress, alone=True)
     try:
-        planned = plan(store, since, host=host, progress=progress)
+        planned = look()
         note(store, planned.repositories, now)
         return _collect(store, planned, done, now, progress)
     except StorageFull:
         # No room for packs to be written again: what goes without makes some.
-        return _collect(store, plan(store, since, host=host, progress=progress, rewrite=False), done, now, progress)
+        return _collect(store, look(rewrite=False), done, now, progress)
 
 
 def _collect(store: Store, planned: Plan, done: _Done, now: int, progress: Progress, *, alone: bool = False) -> bool:
