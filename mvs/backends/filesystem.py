@@ -5,7 +5,7 @@ import fcntl
 import os
 from typing import NamedTuple
 
-from mvs.backends.directory import NO_LINKS
+from mvs.backends.directory import NO_LINKS, Directory
 from mvs.backends.failures import storage
 from mvs.backends.locks import NO_LOCKS
 
@@ -18,24 +18,34 @@ class Traits(NamedTuple):
     cases: bool
 
 
-def probe(folder: str) -> Traits:
-    """Try everything in a folder that can be written to; nothing is left in it.
+def probe(disk: Directory) -> Traits:
+    """Try everything among the files that are on their way; nothing is left but what gc removes, if it is killed.
 
     Only this machine is asked: whether a lock holds against another one that has the folder mounted cannot be tried.
 
     Raises:
         StorageFailed: it cannot be written to.
     """
-    path = os.path.join(folder, f"probe.{os.urandom(8).hex()}")
-    with storage(folder):
-        first = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            return Traits(_locks(first, path), _links(path), not os.path.lexists(path[:-21] + path[-21:].upper()))
-        finally:
-            os.close(first)
-            for left in (path, f"{path}.link"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(left)
+    while True:
+        path = disk.temp_name()
+        with storage(disk.root):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            # A gc may take it away meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                return _tried(path)
+
+
+def _tried(path: str) -> Traits:
+    folder, name = os.path.split(path)
+    link = os.path.join(folder, f"link-{name}")
+    first = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        return Traits(_locks(first, path), _links(path, link), not os.path.lexists(os.path.join(folder, name.upper())))
+    finally:
+        os.close(first)
+        for left in (path, link):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(left)
 
 
 def _locks(first: int, path: str) -> bool:
@@ -55,9 +65,9 @@ def _locks(first: int, path: str) -> bool:
         os.close(second)
 
 
-def _links(path: str) -> bool:
+def _links(path: str, link: str) -> bool:
     try:
-        os.link(path, f"{path}.link")
+        os.link(path, link)
     except OSError as error:
         if error.errno in NO_LINKS:
             return False

@@ -100,7 +100,7 @@ class Store:
         disk.put(FORMAT_FILE, new_format())
         from mvs.backends.filesystem import probe  # noqa: PLC0415 - only once in the life of a store
 
-        return probe(str(path))
+        return probe(disk)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

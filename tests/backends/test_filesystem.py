@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import mvs
+from mvs.backends.directory import Directory
 from mvs.backends.filesystem import Traits, probe
 from mvs.backends.locks import exclusive
 from mvs.errors import LocksFail, ReadOnlyStore, StorageFailed
@@ -24,10 +25,14 @@ def refuse(number: int) -> Callable[..., None]:
     return refused
 
 
+def place(path: Path) -> Directory:
+    return Directory(str(path), durable=False, temps="temps")
+
+
 def test_here_all_works_and_nothing_is_left(tmp_path: Path) -> None:
-    traits = probe(str(tmp_path))
+    traits = probe(place(tmp_path))
     assert (traits.locks, traits.links) == (True, True)
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path / "temps") == []
 
 
 @pytest.mark.parametrize(
@@ -37,13 +42,13 @@ def test_locks_that_do_nothing_are_found_out(
     tmp_path: Path, flock: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fcntl, "flock", flock)
-    assert not probe(str(tmp_path)).locks
-    assert os.listdir(tmp_path) == []
+    assert not probe(place(tmp_path)).locks
+    assert os.listdir(tmp_path / "temps") == []
 
 
 def test_a_file_system_without_links_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "link", refuse(errno.EPERM))
-    assert not probe(str(tmp_path)).links
+    assert not probe(place(tmp_path)).links
 
 
 def test_a_file_system_that_folds_cases_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,17 +56,30 @@ def test_a_file_system_that_folds_cases_is_found_out(tmp_path: Path, monkeypatch
     monkeypatch.setattr(
         os.path, "lexists", lambda path: there(str(path).lower().replace(str(tmp_path).lower(), str(tmp_path)))
     )
-    assert not probe(str(tmp_path)).cases
+    assert not probe(place(tmp_path)).cases
 
 
 def test_what_cannot_be_tried_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "open", refuse(errno.EROFS))
     with pytest.raises(ReadOnlyStore):
-        probe(str(tmp_path))
+        probe(place(tmp_path))
     monkeypatch.undo()
     monkeypatch.setattr(fcntl, "flock", refuse(errno.EIO))
     with pytest.raises(StorageFailed):
-        probe(str(tmp_path))
+        probe(place(tmp_path))
+
+
+def test_it_is_tried_again_when_a_gc_took_the_file_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+
+    def taken(path: str, *more: str) -> None:
+        monkeypatch.setattr(os, "link", link)
+        os.unlink(path)
+        link(path, *more)
+
+    monkeypatch.setattr(os, "link", taken)
+    assert probe(place(tmp_path)).links
+    assert os.listdir(tmp_path / "temps") == []
 
 
 def test_a_lock_that_cannot_be_had_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

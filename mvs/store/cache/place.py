@@ -27,7 +27,7 @@ def traits_of(disk: Directory) -> Traits:
             known = None
         if known and (int(known[1]), int(known[2])) == (found.st_dev, found.st_ino):
             return Traits(*(known[number] is None for number in (3, 4, 5)))
-    traits = probe(disk.root)
+    traits = probe(disk)
     words = " ".join(name if works else f"no-{name}" for name, works in traits._asdict().items())
     disk.cache(_KEY, f"mvs-place 1 {found.st_dev} {found.st_ino} {words}\n".encode())
     return traits
