@@ -393,4 +393,4 @@ print(future.result().tag)
     with python(repo, code) as process:
         told, complaint = process.communicate(timeout=60)
     assert sorted(told.splitlines()) == ["0", "invalid-input True", "net:v1", "now"], complaint
-    assert sorted(str(version.tag) for version in repo.list()) == ["net:v1", "net:v3"]
+    assert sorted(str(version.tag) for version in repo.list()) == ["net:v1", "net:v3"], complaint

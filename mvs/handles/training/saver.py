@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, thread
+from importlib import import_module
 from typing import Literal
 
 from mvs.errors import InvalidInput
@@ -14,6 +15,9 @@ from mvs.handles.version import Version
 Notice = Callable[[str], None]
 # Those that are at work, or have a failure to tell: they outlive their repository.
 _busy: "set[Saver]" = set()
+# What a save imports when it needs it, imported before there is a thread: Python forked in the middle of an import
+# never gets whole what was imported.
+_NEEDED = ("filelock", "mvs.ops.saving.save", "mvs.backends.locks")
 
 
 class Saving(Future[Version]):
@@ -47,6 +51,8 @@ class Saver:
         self._slot = threading.Lock()
         self._owner = os.getpid()
         self._failed: Saving | None = None
+        for module in _NEEDED:
+            import_module(module)
 
     def check(self) -> None:
         """Tell what nobody asked for yet, and refuse where there is no thread to work on.
