@@ -370,6 +370,20 @@ repo.save_async({'w': np.zeros(3)}, 'net:v2').result()
     assert leftovers(repo) == []
 
 
+def test_the_thread_that_saves_imports_nothing(repo: mvs.Repository) -> None:
+    """A fork in the middle of an import never gets whole what was imported."""
+    code = """
+before = []
+start = threading.Thread.start
+threading.Thread.start = lambda self: (before.append(set(sys.modules)), start(self))[1]
+repo.save_async({'w': np.zeros(3)}, 'net:v1').result()
+print(sorted(set(sys.modules) - before[0]))
+"""
+    with python(repo, code) as process:
+        told, complaint = process.communicate(timeout=60)
+    assert told == "[]\n", complaint
+
+
 def test_a_fork_is_refused_and_ends(repo: mvs.Repository) -> None:
     """It has no thread that saves, and would wait for ever for the one of its parent."""
     code = """
