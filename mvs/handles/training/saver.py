@@ -17,7 +17,10 @@ Notice = Callable[[str], None]
 _busy: "set[Saver]" = set()
 # What a save imports when it needs it, imported before there is a thread: Python forked in the middle of an import
 # never gets whole what was imported.
-_NEEDED = ("filelock", "pwd", "socket", "subprocess", "mvs.backends.locks", "mvs.ops.saving.context", "mvs.ops.saving.save")
+_NEEDED = (
+    *("filelock", "pwd", "socket", "subprocess"),
+    *("mvs.backends.locks", "mvs.ops.saving.context", "mvs.ops.saving.save"),
+)
 
 
 class Saving(Future[Version]):
