@@ -5,6 +5,7 @@ Packs never change, so what is known of one stays true until its file is gone.
 
 import contextlib
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
@@ -89,6 +90,8 @@ class Packs:
     def __init__(self, disk: Directory) -> None:
         self._disk = disk
         self._lookup: Lookup | None = None
+        # An ordered dict is no longer one when two threads change it at once.
+        self._lock = threading.Lock()
         self._open: OrderedDict[ObjectId, Pack] = OrderedDict()
         self._unreadable: dict[ObjectId, MvsError] = {}
 
@@ -185,13 +188,15 @@ class Packs:
         pack = self._open.get(name)
         if pack is not None and not os.path.exists(path):
             # It can still be read, but a save must not count on it.
-            self._open.pop(name, None)
+            with self._lock:
+                self._open.pop(name, None)
             raise FileNotFoundError(path)
         if pack is None:
             pack = Pack(path)
-            self._open[name] = pack
-            while len(self._open) > _KEPT:
-                self._open.popitem(last=False)
+            with self._lock:
+                self._open[name] = pack
+                while len(self._open) > _KEPT:
+                    self._open.popitem(last=False)
         return pack
 
     def _known(self) -> Lookup:

@@ -271,7 +271,7 @@ def test_threads_may_share_a_store(packed: Store, monkeypatch: pytest.MonkeyPatc
         return packed.objects.read(id_of(name)) == CONTENTS[name] and packed.objects.read(ObjectId.of(small)) == small
 
     with ThreadPoolExecutor(4) as pool:
-        assert all(pool.map(read, range(200)))
+        assert all(pool.map(read, range(400)))
 
 
 SEEKS = [(0, 0), (5, 0), (946, 0), (947, 0), (5000, 0), (3, 1), (-2, 1), (0, 2), (-100, 2), (7, 2)]
