@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from mvs.errors import MvsError
     from mvs.format.names import Tag
     from mvs.handles.draft import Draft
-    from mvs.handles.pinning import Pinned, PinStatus
     from mvs.handles.tensors import TensorInfo
     from mvs.handles.training.checkpointer import Checkpointer
     from mvs.handles.version import AliasInfo, Change, File, Relative, Version
     from mvs.ops.diff import Diff
-    from mvs.repository import Repository, clone, init, open  # noqa: A004 - the name of the API
+    from mvs.repository.opening import clone, init, open  # noqa: A004 - the name of the API
+    from mvs.repository.pinning import Pinned, PinStatus
+    from mvs.repository.repository import Repository
 
 # Where each public name lives: nothing is imported before it is used, so that the
 # command line starts as fast as click.
@@ -34,16 +35,16 @@ _HOMES = {
     "Draft": "mvs.handles.draft",
     "File": "mvs.handles.version",
     "MvsError": "mvs.errors",
-    "PinStatus": "mvs.handles.pinning",
-    "Pinned": "mvs.handles.pinning",
+    "PinStatus": "mvs.repository.pinning",
+    "Pinned": "mvs.repository.pinning",
     "Relative": "mvs.handles.version",
-    "Repository": "mvs.repository",
+    "Repository": "mvs.repository.repository",
     "Tag": "mvs.format.names",
     "TensorInfo": "mvs.handles.tensors",
     "Version": "mvs.handles.version",
-    "clone": "mvs.repository",
-    "init": "mvs.repository",
-    "open": "mvs.repository",
+    "clone": "mvs.repository.opening",
+    "init": "mvs.repository.opening",
+    "open": "mvs.repository.opening",
 }
 
 __all__ = [

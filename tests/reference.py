@@ -118,7 +118,7 @@ def python_page() -> str:
         "Everything is reached from `import mvs`.\n"
         "The errors are `mvs.errors`, listed in [errors](../errors.md); `mvs.__version__` is the release.",
         "In the signatures:",
-        _like("mvs.repository"),
+        _like("mvs.repository.opening"),
     ]
     for function in functions:
         parts += [f"## mvs.{function.__name__}", _signature(function, f"mvs.{function.__name__}"), _text(function)]

@@ -15,12 +15,12 @@ import pytest
 import mvs
 from mvs.errors import NotFound, TagExists
 from mvs.format.names import Tag
+from mvs.repository.workspace import write_setting
 from mvs.store.store import Store
-from mvs.workspace import write_setting
 
 # Children are forked from a warm process without threads, and so start at once.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["mvs.repository", "filelock", "concurrent.futures.thread", "pytest"])
+FORKS.set_forkserver_preload(["mvs.repository.opening", "filelock", "concurrent.futures.thread", "pytest"])
 ROUNDS = 20
 PATIENCE = 60
 

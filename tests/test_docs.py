@@ -28,8 +28,8 @@ from mvs.format.lines import journal as journal_format
 from mvs.format.lines import notes, refs
 from mvs.format.lines.journal import Event, Moved, Noted, Target
 from mvs.format.paths import check_path
+from mvs.repository.workspace import SETTINGS
 from mvs.store.store import Store
-from mvs.workspace import SETTINGS
 from tests import demo, reference
 
 ROOT = Path(__file__).resolve().parent.parent

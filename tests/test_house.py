@@ -26,7 +26,6 @@ FLOORS = {
     "query": 1,
     "store": 2,
     "ops": 3,
-    "workspace": 3,
     "hooks": 3,
     "handles": 3.5,
     "repository": 4,
@@ -187,7 +186,7 @@ def test_only_the_command_line_prints_and_exits() -> None:
 
 def test_only_the_workspace_reads_the_environment() -> None:
     readers = {"os.environ", "os.environb", "os.getenv", "os.getenvb", "os.path.expandvars", "environ", "getenv"}
-    assert {m.name for m in modules() for used, _ in m.uses() if used in readers} == {"mvs.workspace"}
+    assert {m.name for m in modules() for used, _ in m.uses() if used in readers} == {"mvs.repository.workspace"}
 
 
 def test_only_the_repository_asks_the_time() -> None:
@@ -195,7 +194,7 @@ def test_only_the_repository_asks_the_time() -> None:
     clocks = ("datetime.now", "datetime.utcnow", "datetime.today", "date.today")
     askers = {m.name for m in modules() for used, _ in m.uses() if used.endswith(clocks)}
     askers |= {m.name for m in modules() for found in m.imports if found.module == "time"}
-    assert askers == {"mvs.repository", "mvs.cli.bar"}
+    assert askers == {"mvs.repository.repository", "mvs.cli.bar"}
 
 
 def test_only_backends_take_locks() -> None:
@@ -206,8 +205,8 @@ def test_only_backends_take_locks() -> None:
 
 def test_only_backends_use_the_network() -> None:
     users = set().union(*(importers(package) for package in NETWORK))
-    assert users <= {"backends", "workspace"}
-    workspace = next(m for m in modules() if m.name == "mvs.workspace")
+    assert users <= {"backends", "repository"}
+    workspace = next(m for m in modules() if m.name == "mvs.repository.workspace")
     assert {used for used, _ in workspace.uses() if used.startswith("socket.")} <= {"socket.gethostname"}
     assert importers("urllib") | importers("http") | importers("obstore") <= {"backends"}
 

@@ -16,12 +16,12 @@ import pytest
 
 import mvs
 from mvs.errors import EmptyFolder, NotFound, TagExists
+from mvs.repository.workspace import write_setting
 from mvs.store.store import Store
-from mvs.workspace import write_setting
 
 # Children are forked from a warm process without threads: a life costs milliseconds.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["mvs.repository", "filelock", "concurrent.futures.thread", "pytest"])
+FORKS.set_forkserver_preload(["mvs.repository.opening", "filelock", "concurrent.futures.thread", "pytest"])
 
 # What changes a file system. Not fsync: a death before it leaves what a death before the next call does.
 CALLS = [

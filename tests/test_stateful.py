@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 import mvs
 from mvs.errors import NameNotFound, NeedsAll, TagExists, TagTaken, VersionNotFound
 from mvs.format.names import Tag
-from mvs.workspace import write_setting
+from mvs.repository.workspace import write_setting
 
 # `acme:bert` and `acme/bert` lie in one folder of refs.
 NAMES = st.sampled_from(["acme", "acme/bert", "bert"])

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mvs import workspace
 from mvs.errors import InvalidConfig, NotARepository
-from mvs.workspace import Workspace, find, home, make, setting, write_setting
+from mvs.repository import workspace
+from mvs.repository.workspace import Workspace, find, home, make, setting, write_setting
 
 
 @pytest.fixture

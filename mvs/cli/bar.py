@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mvs import workspace
+from mvs.repository import workspace
 
 # Shorter work would only flicker.
 PATIENCE = 1.0

@@ -158,7 +158,7 @@ def _drop_output() -> None:
 
 
 def _say(message: str, hint: str) -> None:
-    from mvs.workspace import forbids_colour  # noqa: PLC0415 - only on the way to an error
+    from mvs.repository.workspace import forbids_colour  # noqa: PLC0415 - only on the way to an error
 
     # None: click decides by the terminal.
     colour = False if forbids_colour() else None

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
-from mvs import repository
 from mvs.cli.bar import Bar
 from mvs.cli.main import settings
 from mvs.errors import InvalidMetadata, MvsError, NotFound
 from mvs.handles.version import Version
 from mvs.query.sizes import parse_size
-from mvs.repository import Repository
+from mvs.repository import opening
+from mvs.repository.repository import Repository
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -68,7 +68,7 @@ def pass_repository(function: Callable[Concatenate[Repository, Options], None]) 
 
 def open_repository(ctx: click.Context) -> Repository:
     """Open the repository that the options before the verb choose."""
-    return repository.open_with(None, Bar(quiet=settings(ctx)["quiet"]))
+    return opening.open_with(None, Bar(quiet=settings(ctx)["quiet"]))
 
 
 def json_option(function: Function) -> Function:
@@ -87,7 +87,7 @@ def complete_spec(ctx: click.Context, param: click.Parameter, incomplete: str) -
     from click.shell_completion import CompletionItem  # noqa: PLC0415 - only the shell asks
 
     try:
-        repo = repository.open_with(ctx.find_root().params.get("directory"), Bar(quiet=True))
+        repo = opening.open_with(ctx.find_root().params.get("directory"), Bar(quiet=True))
         name, at, _ = incomplete.partition("@")
         if at:
             words = [alias.alias for alias in repo.aliases(name)]
@@ -105,7 +105,7 @@ def complete_remote(ctx: click.Context, param: click.Parameter, incomplete: str)
     from click.shell_completion import CompletionItem  # noqa: PLC0415 - only the shell asks
 
     try:
-        repo = repository.open_with(ctx.find_root().params.get("directory"), Bar(quiet=True))
+        repo = opening.open_with(ctx.find_root().params.get("directory"), Bar(quiet=True))
     except MvsError:
         return []
     return [CompletionItem(name) for name in repo.remotes if name.startswith(incomplete)]
@@ -116,7 +116,7 @@ def complete_pin(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     from click.shell_completion import CompletionItem  # noqa: PLC0415 - only the shell asks
 
     try:
-        pins = repository.open_with(ctx.find_root().params.get("directory"), Bar(quiet=True)).pins()
+        pins = opening.open_with(ctx.find_root().params.get("directory"), Bar(quiet=True)).pins()
     except MvsError:
         return []
     words = dict.fromkeys(word for pin in pins for word in (pin.tag.name, pin.path))

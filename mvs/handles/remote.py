@@ -4,7 +4,7 @@ import builtins
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from mvs import ops, workspace
+from mvs import ops
 from mvs.errors import AliasNotFound, AmbiguousSpec, NameNotFound, NeedsAll, VersionNotFound, command
 from mvs.format.ids import ObjectId
 from mvs.format.lines.refs import Ref
@@ -26,9 +26,12 @@ _SHOWN = 8
 class Remote:
     """The versions of a remote, as its log tells them at the time of each call."""
 
-    def __init__(self, store: Store, place: "Place", progress: Progress, now: Callable[[], int]) -> None:
+    def __init__(
+        self, store: Store, place: "Place", progress: Progress, *, now: Callable[[], int], by: Callable[[], str]
+    ) -> None:
         self._store = store
         self._now = now
+        self._by = by
         self._place = place
         self._progress = progress
 
@@ -98,7 +101,7 @@ class Remote:
             RemoteFailed: it cannot be reached.
         """
         chosen = self.matching(*specs, all_versions=all_versions)
-        return ops.transfer.delete(self._place, chosen, now=self._now, by=workspace.actor())
+        return ops.transfer.delete(self._place, chosen, now=self._now, by=self._by())
 
     def plan_gc(self) -> "Collection":
         """Return what `gc` would remove, and change nothing.
@@ -116,7 +119,7 @@ class Remote:
         Raises:
             RemoteFailed: it cannot be reached.
         """
-        return ops.transfer.collect(self._place, now=self._now, by=workspace.actor())
+        return ops.transfer.collect(self._place, now=self._now, by=self._by())
 
     def fsck(self, *, share: float = 0.0) -> "Health":
         """Check that the remote has what its versions need, and read a share of its packs; nothing is changed.

@@ -1,6 +1,7 @@
 """A version as the Python API hands it out: frozen facts, and ways to its files."""
 
 import copy
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,8 @@ from mvs.store.store import Store
 
 if TYPE_CHECKING:
     import numpy as np
+
+PathLike = str | os.PathLike[str]
 
 _NS = 1_000_000_000
 
@@ -395,6 +398,10 @@ class Version:
             return VersionNotFound(f"version '{self.tag}' was deleted", hint=f"mvs restore {self.tag}")
         what = f"file '{path}' of '{self.tag}'" if path else f"version '{self.tag}'"
         return type(error)(f"{what} is damaged in the store: {error.message}", hint=f"mvs log {self.name}")
+
+
+# What says which version is meant.
+SpecLike = str | Tag | Version
 
 
 def moment(at: int) -> datetime:

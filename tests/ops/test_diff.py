@@ -17,7 +17,7 @@ from mvs.codecs.cut.dtypes import BITS
 from mvs.errors import CorruptObject, MissingObject, VersionNotFound
 from mvs.ops.diff import Diff, Difference, TensorDiff, measure, tensors
 from mvs.ops.diff.layers import layer_of
-from mvs.repository import open_with
+from mvs.repository.opening import open_with
 from mvs.running.progress import Progress
 from mvs.store.objects import Objects
 from tests.codecs.cut import samples

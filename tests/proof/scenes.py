@@ -8,7 +8,7 @@ from pathlib import Path
 
 import mvs
 from mvs.errors import NotFound
-from mvs.workspace import write_setting
+from mvs.repository.workspace import write_setting
 from tests.ops.dedup.families import as_files
 from tests.ops.gc.stores import CONTENTS, DELETED, KEPT, Files, files_of, worked
 from tests.proof.running import Runner

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mvs.workspace import write_setting
+from mvs.repository.workspace import write_setting
 from tests.proof.disk import LOST, RECORDED, Fate, Left, Recorder, Recording, fates, snapshot
 from tests.proof.running import STRACE, Runner
 from tests.proof.scenes import SCENES, Scene, check, recover

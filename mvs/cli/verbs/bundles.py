@@ -2,12 +2,12 @@
 
 import click
 
-from mvs import repository
 from mvs.cli import render
 from mvs.cli.bar import Bar
 from mvs.cli.main import settings
 from mvs.cli.verb import SPECS, Verb, complete_spec, json_option, pass_repository
-from mvs.repository import Repository
+from mvs.repository import opening
+from mvs.repository.repository import Repository
 
 
 @click.group(short_help="Write versions into one file, and look into it")
@@ -96,7 +96,7 @@ def import_(repo: Repository, file: str, specs: tuple[str, ...], as_json: bool) 
 @click.pass_context
 def clone(ctx: click.Context, source: str, directory: str, as_json: bool) -> None:
     """Make DIRECTORY a repository with all versions of a remote or a bundle"""
-    repo = repository.clone(source, directory, progress=Bar(quiet=settings(ctx)["quiet"]))
+    repo = opening.clone(source, directory, progress=Bar(quiet=settings(ctx)["quiet"]))
     if as_json:
         render.as_json({"path": str(repo.root), "versions": [str(version.tag) for version in repo.list()]})
     else:

@@ -20,7 +20,7 @@ from mvs.cli.verb import (
 )
 from mvs.cli.verbs import remotes
 from mvs.format.names import BUMPS, Bump
-from mvs.repository import Repository
+from mvs.repository.repository import Repository
 
 
 @click.command(cls=Verb)

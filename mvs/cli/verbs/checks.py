@@ -7,7 +7,7 @@ import click
 from mvs.cli import render
 from mvs.cli.verb import SPECS, Verb, complete_remote, complete_spec, json_option, pass_repository
 from mvs.cli.verbs import remotes
-from mvs.repository import Repository
+from mvs.repository.repository import Repository
 
 if TYPE_CHECKING:
     from mvs.ops.fsck import Finding, Report

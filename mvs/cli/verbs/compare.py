@@ -8,8 +8,8 @@ from mvs.cli import diffing, render
 from mvs.cli.main import settings
 from mvs.cli.verb import DIFFERENT, SPECS, Verb, complete_spec, json_option, pass_repository
 from mvs.errors import InvalidTag, MvsError, NotARepository, NotFound
-from mvs.handles.pinning import Pinned
-from mvs.repository import Repository
+from mvs.repository.pinning import Pinned
+from mvs.repository.repository import Repository
 
 
 @click.command(cls=Verb, epilog=SPECS)

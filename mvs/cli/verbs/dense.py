@@ -14,7 +14,7 @@ from mvs.cli.verb import (
     where_option,
 )
 from mvs.cli.verbs import remotes
-from mvs.repository import Repository
+from mvs.repository.repository import Repository
 
 
 @click.command(cls=Verb, epilog=SPECS)

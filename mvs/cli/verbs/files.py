@@ -7,7 +7,7 @@ import click
 from mvs.cli import render
 from mvs.cli.main import settings
 from mvs.cli.verb import SPECS, Verb, complete_spec, find, json_option, pass_repository
-from mvs.repository import Repository
+from mvs.repository.repository import Repository
 
 
 @click.command("path", cls=Verb, epilog=SPECS)

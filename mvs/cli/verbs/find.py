@@ -18,7 +18,7 @@ from mvs.cli.verb import (
     where_option,
 )
 from mvs.errors import NotFound
-from mvs.repository import Repository
+from mvs.repository.repository import Repository
 
 
 @click.command("list", cls=Verb)

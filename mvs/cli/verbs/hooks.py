@@ -9,9 +9,9 @@ from mvs.cli import render
 from mvs.cli.main import settings
 from mvs.cli.verb import Verb, byte_count, json_option, open_repository, pass_repository
 from mvs.errors import ForbiddenPlace, NotARepository, UnsupportedFormat, command
-from mvs.handles.hooking import LARGE
 from mvs.ops.pins.githooks import NAMES, pushed_revisions
-from mvs.repository import Repository
+from mvs.repository.hooking import LARGE
+from mvs.repository.repository import Repository
 
 _SHOWN = 10
 

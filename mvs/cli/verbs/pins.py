@@ -9,8 +9,8 @@ import click
 from mvs.cli import render
 from mvs.cli.main import settings
 from mvs.cli.verb import DIFFERENT, SPECS, Verb, complete_pin, complete_spec, json_option, pass_repository
-from mvs.handles.pinning import Pinned, PinStatus
-from mvs.repository import Repository
+from mvs.repository.pinning import Pinned, PinStatus
+from mvs.repository.repository import Repository
 
 
 @click.command(cls=Verb, epilog=SPECS)

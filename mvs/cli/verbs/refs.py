@@ -4,7 +4,7 @@ import click
 
 from mvs.cli import render
 from mvs.cli.verb import SPECS, Function, Verb, complete_spec, json_option, label, pass_repository
-from mvs.repository import Repository
+from mvs.repository.repository import Repository
 
 
 def _moving(function: Function) -> Function:

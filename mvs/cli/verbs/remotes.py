@@ -7,7 +7,7 @@ import click
 
 from mvs.cli import render
 from mvs.cli.verb import SPECS, Verb, complete_remote, complete_spec, confirm, json_option, pass_repository
-from mvs.repository import Repository
+from mvs.repository.repository import Repository
 
 _remote_option = click.option(
     "-r", "--remote", metavar="NAME", shell_complete=complete_remote, help="That remote, not the default one"

@@ -2,11 +2,11 @@
 
 import click
 
-from mvs import repository, workspace
 from mvs.cli import render
 from mvs.cli.main import main
 from mvs.cli.verb import Verb, json_option
-from mvs.workspace import SETTINGS, Workspace
+from mvs.repository import opening, workspace
+from mvs.repository.workspace import SETTINGS, Workspace
 
 # click's own script trusts bash to leave words whole; bash cuts them at ':' and '@', and a spec is one word.
 _BASH = """%(complete_func)s() {
@@ -35,7 +35,7 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
 @json_option
 def init(directory: str, store: str | None, as_json: bool) -> None:
     """Make DIRECTORY a repository"""
-    repo = repository.init(directory, store=store)
+    repo = opening.init(directory, store=store)
     if as_json:
         render.as_json({"path": str(repo.root), "store": str(repo.store)})
     else:

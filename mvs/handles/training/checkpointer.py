@@ -9,9 +9,8 @@ from typing import Any, Literal, Protocol, Self
 
 from mvs.errors import InvalidInput, MvsError, NameNotFound, NotFound, StoreBusy
 from mvs.format.names import Tag, parse_name
-from mvs.handles.training.verbs import Busy, PathLike
-from mvs.handles.upkeep import SpecLike
-from mvs.handles.version import Version
+from mvs.handles.training.saver import Busy
+from mvs.handles.version import PathLike, SpecLike, Version
 from mvs.running.progress import Silent
 
 # What tells a checkpoint from versions that were saved otherwise, which are never deleted here.

@@ -12,6 +12,8 @@ from mvs.errors import InvalidInput
 from mvs.handles.training.snapshot import Memory
 from mvs.handles.version import Version
 
+# What to do when a save is running already: wait for its end, or leave this one out.
+Busy = Literal["wait", "skip"]
 Notice = Callable[[str], None]
 # Those that are at work, or have a failure to tell: they outlive their repository.
 _busy: "set[Saver]" = set()
@@ -76,7 +78,7 @@ class Saver:
             if not failed.told and (error := failed.exception()):
                 raise error
 
-    def start(self, take: Callable[[], Callable[[], Version]], busy: Literal["wait", "skip"]) -> Saving:
+    def start(self, take: Callable[[], Callable[[], Version]], busy: Busy) -> Saving:
         """Take a snapshot once nothing else is being saved, and do what it returns on a thread."""
         if busy not in ("wait", "skip"):
             raise InvalidInput(f"busy is 'wait' or 'skip', not {busy!r}")

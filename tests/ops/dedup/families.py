@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 import mvs
 from mvs.format.ids import ObjectId
 from mvs.format.pack import Record, Span
+from mvs.repository.workspace import write_setting
 from mvs.store.store import Store
-from mvs.workspace import write_setting
 from tests.codecs.cut import samples
 
 Bits = NDArray[np.uint16]

@@ -35,7 +35,7 @@ from tests.ops.dedup.families import (
 )
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["mvs.repository", "filelock", "concurrent.futures.thread", "pytest"])
+FORKS.set_forkserver_preload(["mvs.repository.opening", "filelock", "concurrent.futures.thread", "pytest"])
 PATIENCE = 60
 
 SHAPES = {"embed": (256, 64), "a": (64, 64), "b": (64, 64), "norm": (64,)}

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import mvs
-from mvs import workspace
 from mvs.errors import InvalidConfig, SourceNotFound
 from mvs.ops.gc import auto
 from mvs.ops.gc.cap import usage
+from mvs.repository import workspace
 from mvs.store.store import Store
 from tests.ops.dedup.families import quick, save
 from tests.ops.gc.stores import CONTENTS, DAY, DELETED, KEPT, Clock, check_kept, worked

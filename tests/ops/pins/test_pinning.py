@@ -180,7 +180,7 @@ def test_new_pins_of_both_sides_are_resolved(repo: mvs.Repository, git: Git) -> 
 
 @pytest.mark.parametrize(("prefer", "chosen"), [("newest", "v3"), ("ours", "v3"), ("theirs", "v2")])
 def test_what_both_sides_changed_is_explained_until_one_is_preferred(
-    repo: mvs.Repository, git: Git, prefer: mvs.handles.pinning.Prefer, chosen: str
+    repo: mvs.Repository, git: Git, prefer: mvs.repository.pinning.Prefer, chosen: str
 ) -> None:
     branches(repo, git)
     repo.pin("a:v2")

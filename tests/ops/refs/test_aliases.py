@@ -22,8 +22,8 @@ from mvs.errors import (
 from mvs.format.lines.journal import Moved, Target
 from mvs.format.names import Alias
 from mvs.ops.refs import aliases
+from mvs.repository.workspace import write_setting
 from mvs.store.store import Store
-from mvs.workspace import write_setting
 
 
 @pytest.fixture(autouse=True)

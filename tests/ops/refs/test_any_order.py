@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 import mvs
 from mvs.errors import AliasMoved, AliasNotFound, MissingObject, NotFound, Protected, TagExists, VersionNotFound
-from mvs.workspace import write_setting
+from mvs.repository.workspace import write_setting
 
 VERSIONS = st.sampled_from(["v1", "v2", "v3"])
 ALIASES = st.sampled_from(["prod", "canary"])

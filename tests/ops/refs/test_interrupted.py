@@ -14,7 +14,7 @@ import pytest
 
 import mvs
 from mvs.errors import AliasMoved, AliasNotFound, MvsError
-from mvs.workspace import write_setting
+from mvs.repository.workspace import write_setting
 from tests.test_concurrency import FORKS, PATIENCE, in_processes
 from tests.test_faults import MEANING, Fault
 from tests.test_kill import run_and_die

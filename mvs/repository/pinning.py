@@ -7,11 +7,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from mvs import ops, workspace
+from mvs import ops
 from mvs.errors import Conflict, InvalidPath, NotARepository, NotFound, RemoteNotFound, VersionNotFound, command
 from mvs.format.names import Tag
-from mvs.handles.sharing import Sharing
-from mvs.handles.upkeep import SpecLike
+from mvs.handles.version import SpecLike
+from mvs.repository import workspace
+from mvs.repository.sharing import Sharing
 
 if TYPE_CHECKING:
     from mvs.format.lines.pins import Pin

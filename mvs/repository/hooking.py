@@ -6,9 +6,10 @@ Part of the Python API: `Repository` is a `Hooking` that also saves and finds.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mvs import ops, workspace
+from mvs import ops
 from mvs.format.names import Tag
-from mvs.handles.pinning import Pinning
+from mvs.repository import workspace
+from mvs.repository.pinning import Pinning
 
 if TYPE_CHECKING:
     from mvs.ops.pins.staged import Staged

@@ -11,8 +11,8 @@ from mvs import ops
 from mvs.errors import Protected
 from mvs.format.names import Alias, Spec
 from mvs.format.values import labels_of
-from mvs.handles.upkeep import SpecLike, Upkeep
-from mvs.handles.version import AliasInfo, Relative, Version, moment
+from mvs.handles.version import AliasInfo, Relative, SpecLike, Version, moment
+from mvs.repository.upkeep import Upkeep
 
 
 class Beside(Upkeep):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mvs import ops, workspace
+from mvs import ops
 from mvs.errors import (
     Conflict,
     InvalidInput,
@@ -20,8 +20,10 @@ from mvs.errors import (
 )
 from mvs.format.names import parse_version
 from mvs.handles.remote import Remote, tags
-from mvs.handles.upkeep import SpecLike, Upkeep
-from mvs.workspace import Workspace
+from mvs.handles.version import SpecLike
+from mvs.repository import workspace
+from mvs.repository.upkeep import Upkeep
+from mvs.repository.workspace import Workspace
 
 if TYPE_CHECKING:
     from mvs.ops.transfer import Pulled, PullPlan, Pushed, PushPlan
@@ -171,7 +173,7 @@ class Sharing(Upkeep):
         Raises:
             RemoteNotFound: there is none of this name.
         """
-        return Remote(self._store, self._remote(name), self._progress, self._now)
+        return Remote(self._store, self._remote(name), self._progress, now=self._now, by=workspace.actor)
 
     def fetch(self, remote: str | None = None) -> int:
         """Read what happened at a remote since it was last looked at; return how many versions it has.
@@ -214,7 +216,7 @@ class Sharing(Upkeep):
             CorruptRemote: it is no bundle.
         """
         with ops.transfer.bundle.opened(self._store, os.fspath(path)) as place:
-            yield Remote(self._store, place, self._progress, self._now)
+            yield Remote(self._store, place, self._progress, now=self._now, by=workspace.actor)
 
     def import_bundle(self, path: str | os.PathLike[str], *specs: str) -> "Pulled":
         """Bring versions of a bundle here, all without `specs`; verified as those of a remote are.

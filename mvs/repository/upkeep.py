@@ -9,17 +9,18 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mvs import ops, workspace
+from mvs import ops
 from mvs.errors import InvalidInput, SourceNotFound, StorageFailed, StoreBusy, command
 from mvs.format.ids import MAX_TIME
 from mvs.format.lines.refs import Ref
-from mvs.format.names import Spec, Tag
+from mvs.format.names import Spec
 from mvs.format.values import labels_of
-from mvs.handles.version import Version
+from mvs.handles.version import SpecLike, Version
 from mvs.query.sizes import parse_duration
+from mvs.repository import workspace
+from mvs.repository.workspace import Workspace
 from mvs.running.progress import Progress
 from mvs.store.store import Store
-from mvs.workspace import Workspace
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from mvs.ops.repair import Repaired
     from mvs.query.tree import Expression
 
-SpecLike = str | Tag | Version
 # How long what was deleted can be restored.
 EXPIRE = "7d"
 

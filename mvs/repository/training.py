@@ -9,12 +9,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from mvs import ops
 from mvs.format.names import Tag
-from mvs.handles.upkeep import SpecLike
-from mvs.handles.version import Version
+from mvs.handles.version import PathLike, SpecLike, Version
 from mvs.running.progress import Progress
 from mvs.store.store import Store
 
@@ -22,11 +21,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from mvs.handles.draft import Draft
-    from mvs.handles.training.saver import Saver
+    from mvs.handles.training.saver import Busy, Saver
 
-PathLike = str | os.PathLike[str]
-# What to do when a save is running already: wait for its end, or leave this one out.
-Busy = Literal["wait", "skip"]
 
 # Two threads that save first must not make two savers.
 _making = threading.Lock()
@@ -124,7 +120,7 @@ class Training(ABC):
         message: str = "",
         reuse_tag: bool = False,
         move: bool = False,
-        busy: Busy = "wait",
+        busy: "Busy" = "wait",
     ) -> "Future[Version]":
         """Save a file, a folder or a state beside the caller, and return a future of the version.
 

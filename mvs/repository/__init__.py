@@ -1,0 +1,1 @@
+"""A repository: its verbs, where it is, and what its configuration says."""
