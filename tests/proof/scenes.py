@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +34,7 @@ class Scene:
         brings: what is saved when it is done.
         takes: what is deleted when it is done.
         out: what the folder `out` holds when it is done.
+        true: what is so when it is done.
     """
 
     name: str
@@ -41,9 +42,22 @@ class Scene:
     brings: Mapping[str, Files] = field(default_factory=dict)
     takes: tuple[str, ...] = ()
     out: Files | None = None
+    true: Callable[[mvs.Repository], bool] = lambda _: True
 
     def __str__(self) -> str:
         return self.name
+
+
+def is_pointed_at(repo: mvs.Repository) -> bool:
+    return repo.get("tuned:v2").aliases == ("prod",)
+
+
+def is_labelled(repo: mvs.Repository) -> bool:
+    return repo.get("tuned:v2").labels == {"stage": "production"}
+
+
+def is_pinned(repo: mvs.Repository) -> bool:
+    return [str(pin.tag) for pin in repo.pins()] == ["tuned:v2"]
 
 
 SCENES = {
@@ -53,6 +67,9 @@ SCENES = {
         Scene("move", ("save", "new", "fresh:v1", "--move"), brings={"fresh:v1": NEW}),
         Scene("delete", ("delete", "-y", "tuned:v2", "text:v1"), takes=("tuned:v2", "text:v1")),
         Scene("restore", ("restore", "base:v1"), brings={"base:v1": DELETED["base:v1"]}),
+        Scene("alias", ("alias", "set", "tuned@prod", "tuned:v2"), true=is_pointed_at),
+        Scene("label", ("label", "tuned:v2", "stage=production"), true=is_labelled),
+        Scene("pin", ("pin", "tuned:v2"), true=is_pinned),
         Scene("gc", ("gc", "--expire", "now")),
         Scene("dedup", ("dedup",)),
         Scene("undo", ("dedup", "--undo", "tuned:v2", "part:v1")),
@@ -99,6 +116,7 @@ def check(place: Path, scene: Scene, said: str) -> dict[str, Files]:
         assert as_files(place / "new") == NEW, "neither in the folder nor in the store"
     if scene.out is not None and (place / "out").exists():
         assert as_files(place / "out") == scene.out
+    assert scene.true(repo) or not told, "it was said to be done"
     assert as_files(place / "old").items() >= {"mine.txt": b"mine\n"}.items()
     return there
 
@@ -118,6 +136,7 @@ def recover(place: Path, scene: Scene, there: Mapping[str, Files], runner: Runne
         done = runner.run(place, *again) if again else None
         assert done is None or done.code == 0, done
     repo = mvs.open(place)
+    assert scene.true(repo)
     for tag in scene.takes:
         assert not is_there(repo, tag)
         repo.restore(tag)
@@ -132,7 +151,8 @@ def recover(place: Path, scene: Scene, there: Mapping[str, Files], runner: Runne
     assert report.ok, [finding for finding in report.findings if not finding.harmless]
     for tag, files in expected.items():
         assert files_of(repo, tag) == files, tag
-    assert strangers(repo) == []
+    left = strangers(repo)
+    assert left == [], left
 
 
 def outlive_a_day(repo: mvs.Repository) -> None:
@@ -150,7 +170,7 @@ def is_there(repo: mvs.Repository, tag: str) -> bool:
 
 
 _KNOWN = re.compile(
-    r"""(format | lock | packing | config\.toml | \.gitignore
+    r"""(format | lock | packing | pinning | config\.toml | \.gitignore
     | objects/[0-9a-f]{2}/[0-9a-f]{62}
     | packs/[0-9a-f]{2}/[0-9a-f]{62}\.pack
     | refs/(tags|aliases|notes)/.*/@[a-z0-9.-]+

@@ -14,7 +14,9 @@ from tests.proof.scenes import SCENES, Scene, check, recover
 
 pytestmark = STRACE
 # The others write nothing that must outlive a power cut: a folder of the user's, and one of the cache.
-LASTING = [SCENES[name] for name in ("save", "move", "delete", "restore", "gc", "dedup", "undo")]
+LASTING = [
+    SCENES[name] for name in ("save", "move", "delete", "restore", "alias", "label", "pin", "gc", "dedup", "undo")
+]
 
 
 def record(runner: Runner, template: Path, place: Path, scene: Scene) -> Recording:
