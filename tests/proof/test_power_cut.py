@@ -67,11 +67,12 @@ def replay(
     """Cut the power after some events of a scene, or after each; return how many moments and ends there are."""
     recording = record(runner, template, tmp_path / "recorded", scene)
     every = range(len(recording.events) + 1)
-    seen: set[bytes] = set()
+    # The same is left more than once; not so when more was said before.
+    seen: set[tuple[bytes, str]] = set()
     for moment in every if moments is None else sorted({len(every) - 1, *random.sample(every, moments)}):
         for name, fate in fates(moment, turns):
             try:
-                state = digest(recording.left(moment, fate))
+                state = (digest(recording.left(moment, fate)), recording.said(moment))
                 if state not in seen:
                     cut(recording, tmp_path / "repo", scene, moment, fate, runner)
             except Exception as error:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from mvs.backends.directory import Directory
 from mvs.backends.failures import storage
 from mvs.errors import UNREADABLE, CorruptPins, command
 from mvs.format.lines.pins import PINS, Pin, decode, encode, is_conflict, sides
@@ -172,15 +173,17 @@ def _pattern(pin: Pin) -> str:
 
 
 def _replace(path: Path, data: bytes) -> None:
+    folder = Directory(str(path.parent), durable=True, temps=".")
     temp = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
     with storage(str(path.parent)):
         try:
             with open(temp, "xb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                folder.sync_file(file.fileno(), str(temp))
             with contextlib.suppress(FileNotFoundError):
                 os.chmod(temp, os.stat(path).st_mode & 0o777)
             os.replace(temp, path)
+            folder.sync(["."])
         finally:
             temp.unlink(missing_ok=True)
