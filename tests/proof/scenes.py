@@ -178,6 +178,7 @@ _KNOWN = re.compile(
     | cache/views/[0-9a-f]{64}/.*
     | cache/packs/[0-9a-f]{16}\.table
     | cache/catalog/[0-9]+\.sqlite
+    | cache/remotes/[0-9a-f]{32}/indexes/[0-9a-f]{64}\.index
     | cache/(?!views|packs)[^.]*
     )\Z""",
     re.VERBOSE,

@@ -1,4 +1,4 @@
-"""Eight writers, four readers, gc and dedup on one store, killed and suspended at random: nothing saved is missing."""
+"""Eight writers, four readers, gc, dedup and pushes on one store, killed and suspended: nothing saved is missing."""
 
 import contextlib
 import itertools
@@ -126,12 +126,33 @@ def packer(root: Path, name: str, tell: Tell) -> None:
             _breathe()
 
 
+def pusher(root: Path, name: str, tell: Tell) -> None:
+    """Push some without end, and let the remote forget and collect some; what it has is what was saved."""
+    repo = mvs.open(root / "repo")
+    far = repo.remote("far")
+    for count in itertools.count():
+        chosen = [version.tag for version in repo.list()]
+        with contextlib.suppress(StoreBusy, NotFound):
+            repo.push(*random.sample(chosen, min(3, len(chosen))))
+            tell("", "pushed", "")
+        there = far.list()
+        for version in random.sample(there, min(1, len(there))):
+            found = {file.path: version.read_bytes(file.path) for file in version.files}
+            assert found == content(str(version.tag), version.labels["word"]), f"'{version.tag}' has other bytes"
+        if len(there) > 2 * YOUNG:
+            far.delete(*(str(version.tag) for version in there[YOUNG:]))
+        if count % 4 == 0:
+            far.gc()
+        _breathe()
+
+
 Work = Callable[[Path, str, Tell], None]
 CAST: dict[str, Work] = {
     **{f"w{number}": writer for number in range(8)},
     **{f"r{number}": reader for number in range(4)},
     "gc": collector,
     "dedup": packer,
+    "push": pusher,
 }
 
 
@@ -230,6 +251,8 @@ class Soak:
         self.check_whole(repo, there)
         check_tidy(repo)
         assert strangers(repo) == []
+        health = repo.remote("far").fsck(share=1)
+        assert health.findings == (), health.findings
 
     def check_whole(self, repo: mvs.Repository, there: dict[str, Files]) -> None:
         report = repo.fsck(level="full")
@@ -240,7 +263,7 @@ class Soak:
 
 
 def soak(root: Path, blows: int) -> Soak:
-    quick(root / "repo")
+    quick(root / "repo").add_remote("far", str(root / "far"))
     soaked = Soak(root)
     soaked.run(blows)
     soaked.check()
@@ -254,5 +277,5 @@ def test_many_processes_killed_and_suspended_lose_nothing_that_was_saved(tmp_pat
 
 @pytest.mark.deep
 def test_many_processes_killed_and_suspended_for_minutes_lose_nothing_that_was_saved(tmp_path: Path) -> None:
-    counts = soak(tmp_path, blows=2400).counts
-    assert {"saved", "deleted", "read", "collected", "packed"} <= counts.keys(), counts
+    counts = soak(tmp_path, blows=1200).counts
+    assert {"saved", "deleted", "read", "collected", "packed", "pushed"} <= counts.keys(), counts
