@@ -239,7 +239,7 @@ def test_creation_times_increase_under_a_clock_that_jumps_back(
 ) -> None:
     """A clock set back must not make an older model the latest."""
     clock = itertools.chain([2_000_000_000, 5_000_000_000, 1_000_000_000], itertools.repeat(3_000_000_000))
-    monkeypatch.setattr("mvs.repository.time.time_ns", lambda: next(clock))
+    monkeypatch.setattr("mvs.repository.repository.time.time_ns", lambda: next(clock))
     tags = [repo.save(write(tmp_path / str(number), f"{number} "), "bert").tag for number in range(6)]
     assert [version.tag for version in repo.list("bert")] == tags[::-1]
     created = [ref.created for ref in store.refs.of_name("bert")]

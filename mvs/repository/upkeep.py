@@ -180,12 +180,20 @@ class Upkeep(ABC):
             purge=self._names(purge),
         )
 
-    def gc(self, *, expire: str = EXPIRE, purge: Iterable[str] = (), forget: Iterable[str] = ()) -> "GcResult":
+    def gc(
+        self,
+        *,
+        expire: str = EXPIRE,
+        jobs: int | None = None,
+        purge: Iterable[str] = (),
+        forget: Iterable[str] = (),
+    ) -> "GcResult":
         """Remove what no version needs which is there, or was deleted less than `expire` ago ("7d", "12h", "now").
 
         Of the names in `purge` what was deleted goes at once, and cannot be restored.
-        Saves, checkouts and all else go on meanwhile. Interrupt it at any time. What repositories that share the
-        store pin is kept, also of those that are gone (`vanished`) and were not told to be forgotten (`forget`).
+        Saves, checkouts and all else go on meanwhile. Interrupt it at any time. Packs of which something stays are
+        written again, `jobs` at a time. What repositories that share the store pin is kept, also of those that are
+        gone (`vanished`) and were not told to be forgotten (`forget`).
         Where the setting `store.max-size` is exceeded after that, caches are dropped and versions packed (`fitted`).
 
         Raises:
@@ -201,7 +209,7 @@ class Upkeep(ABC):
         limit = self._space.store_size
         ops.gc.auto.note(self._store, ops.gc.auto.BEGAN, now)
         gone = self._names(purge)
-        done = ops.gc.run(self._store, since, host=host, now=now, progress=self._progress, purge=gone)
+        done = ops.gc.run(self._store, since, host=host, now=now, progress=self._progress, jobs=jobs, purge=gone)
         return done if limit is None else done._replace(fitted=ops.gc.cap.fit(self._store, limit, self._room()))
 
     def _names(self, names: Iterable[str]) -> frozenset[str]:

@@ -89,6 +89,7 @@ def du(repo: Repository, specs: tuple[str, ...], where: str | None, as_json: boo
 @click.command(cls=Verb)
 @click.option("-n", "--dry-run", is_flag=True, help="Print what would be removed")
 @click.option("--expire", metavar="TIME", default="7d", help="Let go of what was deleted so long ago: 12h, now [7d]")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Work on N cores")
 @click.option("--auto", is_flag=True, help="Only when the setting gc.auto asks for it by now, and in no hurry")
 @click.option("--forget", metavar="PATH", multiple=True, help="Forget a repository that shared the store and is gone")
 @click.option("--remote", metavar="NAME", shell_complete=complete_remote, help="At that remote, and not here")
@@ -98,6 +99,7 @@ def gc(
     repo: Repository,
     dry_run: bool,
     expire: str,
+    jobs: int | None,
     auto: bool,
     forget: tuple[str, ...],
     remote: str | None,
@@ -117,4 +119,4 @@ def gc(
             raise click.UsageError("--forget has no --dry-run")
         render.gc_plan(repo.plan_gc(expire=expire), json_wanted=as_json)
     else:
-        render.gc_result(repo.gc(expire=expire, forget=forget), json_wanted=as_json)
+        render.gc_result(repo.gc(expire=expire, jobs=jobs, forget=forget), json_wanted=as_json)

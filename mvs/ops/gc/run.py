@@ -1,7 +1,7 @@
 """Removing what a plan says, unless a new version needs it by now."""
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ from mvs.ops.gc.cap import Fitted
 from mvs.ops.gc.marking import Needed, newer
 from mvs.ops.gc.plan import Plan, plan
 from mvs.ops.sharing import note
+from mvs.running.parallel import cores
 from mvs.running.progress import Progress
 from mvs.store.packs.writing import PackWriter
 from mvs.store.staging import Session
@@ -50,10 +51,20 @@ class Result(NamedTuple):
     fitted: Fitted | None = None
 
 
-def run(store: Store, since: int, *, host: str, now: int, progress: Progress, purge: Collection[str] = ()) -> Result:
+def run(
+    store: Store,
+    since: int,
+    *,
+    host: str,
+    now: int,
+    progress: Progress,
+    jobs: int | None = None,
+    purge: Collection[str] = (),
+) -> Result:
     """Remove what no version needs which is there, or was deleted after `since`; return what was done.
 
-    Of the names in `purge` what was deleted goes at once.
+    Of the names in `purge` what was deleted goes at once. `jobs` packs are written again at a time, as many as there
+    are cores unless it is said.
     Cut off anywhere, the store is whole: what was taken out lies in `trash/`, and goes with the next gc.
 
     Raises:
@@ -67,11 +78,19 @@ def run(store: Store, since: int, *, host: str, now: int, progress: Progress, pu
         try:
             look = partial(plan, store, since, host=host, progress=progress, purge=purge)
             for _ in range(_ATTEMPTS):
-                if _attempt(store, look, done, now, progress):
+                if _attempt(store, look, done, now, jobs, progress):
                     return done.result()
         finally:
             store.journal.unwatch()
     raise StoreBusy("versions that need what is to go are saved as fast as it is found", hint="mvs gc")
+
+
+class Rewritten(NamedTuple):
+    """A pack with what stays of another; `goes` is the one that it bridges the end of, and goes after."""
+
+    name: ObjectId
+    goes: ObjectId | None
+    writer: PackWriter
 
 
 @dataclass
@@ -92,7 +111,9 @@ class _Done:
         )
 
 
-def _attempt(store: Store, look: Callable[..., Plan], done: _Done, now: int, progress: Progress) -> bool:
+def _attempt(
+    store: Store, look: Callable[..., Plan], done: _Done, now: int, jobs: int | None, progress: Progress
+) -> bool:
     try:
         with store.exclusive():
             # Before the refs are read: whatever changes from here on is told.
@@ -101,17 +122,26 @@ def _attempt(store: Store, look: Callable[..., Plan], done: _Done, now: int, pro
         # No room even for an empty file. Whoever wants to save has none either, and can as well wait.
         with store.exclusive():
             planned = look(rewrite=False)
-            return _collect(store, planned, done, now, progress, alone=True)
+            return _collect(store, planned, done, now, jobs, progress, alone=True)
     try:
         planned = look()
         note(store, planned.repositories, now)
-        return _collect(store, planned, done, now, progress)
+        return _collect(store, planned, done, now, jobs, progress)
     except StorageFull:
         # No room for packs to be written again: what goes without makes some.
-        return _collect(store, look(rewrite=False), done, now, progress)
+        return _collect(store, look(rewrite=False), done, now, jobs, progress)
 
 
-def _collect(store: Store, planned: Plan, done: _Done, now: int, progress: Progress, *, alone: bool = False) -> bool:
+def _collect(
+    store: Store,
+    planned: Plan,
+    done: _Done,
+    now: int,
+    jobs: int | None,
+    progress: Progress,
+    *,
+    alone: bool = False,
+) -> bool:
     """Do what was planned; tell whether all of it was right until the end. `alone`: the lock is held all the time."""
     lock = nullcontext if alone else store.exclusive
     for id in planned.relied:
@@ -121,16 +151,15 @@ def _collect(store: Store, planned: Plan, done: _Done, now: int, progress: Progr
     done.vanished = planned.vanished
     progress.start("collecting", planned.freed)
     try:
-        with _rewritten(store, planned) as writers:
-            finished = [(writer.finish(), pack) for pack, writer in writers]
+        with _rewritten(store, planned, jobs) as finished:
             there = set(store.objects.packs.names())
             done.staging += store.trash.sweep_staging(now=now, since=planned.since)
-            for (name, _), (_, writer) in zip(finished, writers, strict=True):
+            for pack in finished:
                 with lock():
-                    store.publisher().publish(writer, name)
+                    store.publisher().publish(pack.writer, pack.name)
             # Of two packs of the same records one stays, whichever was to come and which to go.
-            stay = {name for name, pack in finished if pack is None} | (there - planned.packs.keys())
-            bridges = {pack: name for name, pack in finished if pack and name not in stay}
+            stay = {pack.name for pack in finished if pack.goes is None} | (there - planned.packs.keys())
+            bridges = {pack.goes: pack.name for pack in finished if pack.goes and pack.name not in stay}
             if not _take_all(store, planned, done, stay, bridges, lock, progress):
                 return False
         store.objects.packs.forget()
@@ -145,21 +174,35 @@ def _collect(store: Store, planned: Plan, done: _Done, now: int, progress: Progr
 
 
 @contextmanager
-def _rewritten(store: Store, planned: Plan) -> Iterator[list[tuple[ObjectId | None, PackWriter]]]:
-    """Write again, in a session, the packs of which something stays, and bridges, each with the pack it goes after."""
-    if not planned.kept and not planned.bridges:
+def _rewritten(store: Store, planned: Plan, jobs: int | None) -> Iterator[list[Rewritten]]:
+    """Write again, in a session, the packs of which something stays, and bridges; `jobs` of them at once."""
+    wanted: list[tuple[ObjectId | None, Mapping[ObjectId, Iterable[ObjectId]]]] = []
+    wanted += ((None, {name: ids}) for name, ids in planned.kept.items())
+    wanted += planned.bridges.items()
+    if not wanted:
         yield []
         return
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - 9 ms
+
     with store.session() as session:
-        writers: list[tuple[ObjectId | None, PackWriter]] = []
+        writers: list[PackWriter] = []
+
+        def write(goes: ObjectId | None, parts: Mapping[ObjectId, Iterable[ObjectId]]) -> Rewritten:
+            writer = store.rewritten(parts, _place(session))
+            writers.append(writer)
+            return Rewritten(writer.finish(), goes, writer)
+
         try:
-            for name, ids in planned.kept.items():
-                writers.append((None, store.rewritten({name: ids}, _place(session))))
-            for name, parts in planned.bridges.items():
-                writers.append((name, store.rewritten(parts, _place(session))))
-            yield writers
+            with ThreadPoolExecutor(jobs or cores(), thread_name_prefix="mvs") as pool:
+                written = [pool.submit(write, *each) for each in wanted]
+                try:
+                    found = [each.result() for each in written]
+                finally:
+                    for each in written:
+                        each.cancel()
+            yield found
         finally:
-            for _, writer in writers:
+            for writer in writers:
                 writer.discard()
 
 

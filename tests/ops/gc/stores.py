@@ -47,7 +47,7 @@ class Clock:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.now = 1_800_000_000 * 10**9
-        patch.setattr("mvs.repository.time", SimpleNamespace(time_ns=self))
+        patch.setattr("mvs.repository.repository.time", SimpleNamespace(time_ns=self))
 
     def __call__(self) -> int:
         self.now += 1

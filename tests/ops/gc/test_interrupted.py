@@ -235,6 +235,18 @@ def test_where_no_pack_can_be_written_again_the_rest_goes(tmp_path: Path) -> Non
     assert files_of(repo, "half:v1") == CONTENTS["half"]
 
 
+def test_however_many_packs_are_written_at_once_they_are_the_same(tmp_path: Path) -> None:
+    worked(tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "four")
+    left = []
+    for name, jobs in (("one", 1), ("four", 4)):
+        repo = mvs.open(tmp_path / name)
+        repo.gc(expire="now", jobs=jobs)
+        left.append(sorted(path.name for path in repo.store.glob("packs/*/*.pack")))
+        check_kept(repo)
+    assert left[0] == left[1] != []
+
+
 def test_a_pack_that_a_gc_which_was_cut_off_wrote_again_is_not_taken_for_the_old_one(tmp_path: Path) -> None:
     """The same records make the same pack: one name, for what comes and for what goes."""
     repo = worked(tmp_path / "repo")
