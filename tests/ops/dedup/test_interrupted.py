@@ -221,6 +221,7 @@ def dying(operation: Callable[[Path], None], template: Path, place: Path, moment
         assert process.exitcode == -signal.SIGKILL
         yield mvs.open(place)
         shutil.rmtree(place)
+    raise AssertionError("it never came to its end")
 
 
 def killed_at_calls(tmp_path: Path, undisturbed: int, step: int) -> None:

@@ -6,8 +6,6 @@ import itertools
 import os
 import random
 import shutil
-import signal
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,10 @@ from mvs.errors import MissingObject, MvsError, SyncFailed, VersionNotFound
 from mvs.store.packs import writing
 from mvs.store.packs.files import Packs
 from tests.ops.dedup.families import quick, save
-from tests.ops.dedup.test_interrupted import through_os
+from tests.ops.dedup.test_interrupted import dying, through_os
 from tests.ops.gc.stores import CONTENTS, DELETED, KEPT, check_kept, check_tidy, files_of, small_packs, worked
 from tests.test_faults import MEANING, Fault, fill, small_disk
-from tests.test_kill import CALLS, FORKS
+from tests.test_kill import FORKS
 
 __all__ = ["small_disk"]
 
@@ -34,40 +32,6 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def gc(root: Path) -> None:
     mvs.open(root).gc(expire="now")
-
-
-def gc_and_die(root: Path, moment: int) -> None:
-    """Collect, and die before the `moment`-th call that changes a file system."""
-    calls = itertools.count(1)
-
-    def mortal(call: Callable[..., Any]) -> Callable[..., Any]:
-        def called(*args: Any, **options: Any) -> Any:
-            if next(calls) == moment:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return call(*args, **options)
-
-        return called
-
-    writing.open = through_os  # type: ignore[attr-defined]
-    for name in [*CALLS, "fchmod"]:
-        if hasattr(os, name):
-            setattr(os, name, mortal(getattr(os, name)))
-    gc(root)
-
-
-def deaths(template: Path, place: Path, moments: range) -> Iterator[mvs.Repository]:
-    """Yield the repository after each death, until a gc outlives its moment."""
-    for moment in moments:
-        shutil.copytree(template, place, symlinks=True)
-        process = FORKS.Process(target=gc_and_die, args=(place, moment))
-        process.start()
-        process.join()
-        if process.exitcode == 0:
-            return
-        assert process.exitcode == -signal.SIGKILL
-        yield mvs.open(place)
-        shutil.rmtree(place)
-    raise AssertionError("a gc never came to its end")
 
 
 def finish(repo: mvs.Repository, way: int) -> None:
@@ -102,7 +66,7 @@ def finish(repo: mvs.Repository, way: int) -> None:
 def killed(tmp_path: Path, step: int, start: int = 1) -> None:
     worked(tmp_path / "template")
     count = 0
-    for count, repo in enumerate(deaths(tmp_path / "template", tmp_path / "repo", range(start, 2000, step)), 1):
+    for count, repo in enumerate(dying(gc, tmp_path / "template", tmp_path / "repo", range(start, 2000, step)), 1):
         finish(repo, count)
     assert count * step > 40
 
@@ -115,7 +79,7 @@ def test_killed_before_some_calls_nothing_is_lost_and_the_next_gc_finishes(tmp_p
 @pytest.mark.parametrize("turn", range(3))
 def test_killed_before_any_call_nothing_is_lost_and_the_next_gc_finishes(tmp_path: Path, turn: int) -> None:
     worked(tmp_path / "template")
-    for count, repo in enumerate(deaths(tmp_path / "template", tmp_path / "repo", range(1, 2000))):
+    for count, repo in enumerate(dying(gc, tmp_path / "template", tmp_path / "repo", range(1, 2000))):
         finish(repo, count + turn)
 
 

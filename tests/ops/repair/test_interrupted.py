@@ -2,27 +2,24 @@
 
 import contextlib
 import errno
-import itertools
 import os
 import random
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import mvs
 from mvs.errors import MvsError
-from mvs.store.packs import writing
 from mvs.store.staging import Session
 from tests.ops.dedup.families import loose_path, model, pack_files, quick, records, safetensors, save, tuned
-from tests.ops.dedup.test_interrupted import through_os
+from tests.ops.dedup.test_interrupted import run_and_die
 from tests.ops.gc.stores import check_closed, check_swept
 from tests.ops.test_fsck import blob, change, cut, flip, ref_file
 from tests.test_faults import Fault
-from tests.test_kill import CALLS, FORKS
+from tests.test_kill import FORKS
 
 SHAPES = {"a": (64, 64), "b": (32, 64), "norm": (64,)}
 BASE = model(shapes=SHAPES)
@@ -83,22 +80,7 @@ def finish(root: Path) -> None:
     check_swept(repo)
 
 
-def repair_and_die(root: Path, moment: int) -> None:
-    """Repair, and die before the `moment`-th call that changes a file system."""
-    calls = itertools.count(1)
-
-    def mortal(call: Callable[..., Any]) -> Callable[..., Any]:
-        def called(*args: Any, **options: Any) -> Any:
-            if next(calls) == moment:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return call(*args, **options)
-
-        return called
-
-    writing.open = through_os  # type: ignore[attr-defined]
-    for name in [*CALLS, "fchmod"]:
-        if hasattr(os, name):
-            setattr(os, name, mortal(getattr(os, name)))
+def repair(root: Path) -> None:
     mvs.open(root / "repo").repair(root / "good")
 
 
@@ -114,7 +96,7 @@ def copies(tmp_path: Path, moments: range) -> Iterator[tuple[int, Path]]:
 
 def killed(tmp_path: Path, step: int) -> None:
     for moment, place in copies(tmp_path, range(1, 3000, step)):
-        process = FORKS.Process(target=repair_and_die, args=(place, moment))
+        process = FORKS.Process(target=run_and_die, args=(repair, place, moment))
         process.start()
         process.join()
         finish(place)
