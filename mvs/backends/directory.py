@@ -74,6 +74,16 @@ class Directory:
         except (FileNotFoundError, NotADirectoryError):
             return
 
+    def below(self, key: str) -> Iterator[os.stat_result]:
+        """Yield the facts of every file below a folder, in no order; what goes meanwhile is left out."""
+        for parent, _, names in os.walk(self.path(key)):
+            for name in names:
+                try:
+                    found = os.lstat(os.path.join(parent, name))
+                except FileNotFoundError:
+                    continue
+                yield found
+
     def ensure(self, key: str) -> None:
         """Make a folder and those above it, durably."""
         path = self.path(key)

@@ -1,6 +1,5 @@
 """One store: its parts, its lock, and whether this release may touch it."""
 
-import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -202,13 +201,7 @@ class Store:
 
     def disk_usage(self, *folders: str) -> int:
         """Return the bytes of all files in some folders of the store."""
-        total = 0
-        for folder in folders:
-            for parent, _, names in os.walk(self._disk.path(folder)):
-                for name in names:
-                    with contextlib.suppress(FileNotFoundError):
-                        total += os.lstat(os.path.join(parent, name)).st_size
-        return total
+        return sum(found.st_size for folder in folders for found in self._disk.below(folder))
 
     def recalled(self, key: str) -> bytes | None:
         """Return a note from the cache, None where there is none."""

@@ -248,6 +248,14 @@ def test_entries_are_what_lies_in_a_folder(disk: Directory) -> None:
     assert sorted(entry.name for entry in disk.entries("a")) == ["@v1", "b"]
 
 
+def test_below_are_files_at_any_depth_and_no_folders(disk: Directory) -> None:
+    disk.put("a/@v1", b"1")
+    disk.put("a/b/c/@v2", b"22")
+    disk.put("d/@v3", b"333")
+    assert sorted(found.st_size for found in disk.below("a")) == [1, 2]
+    assert list(disk.below("nowhere")) == []
+
+
 def test_ensure_may_be_asked_twice(disk: Directory) -> None:
     disk.ensure("a/b")
     disk.ensure("a/b")

@@ -1,6 +1,5 @@
 """What nobody needs and gc removes: facts, not findings."""
 
-import os
 import re
 
 from mvs.backends.directory import Directory
@@ -16,21 +15,14 @@ def rubbish(disk: Directory) -> dict[str, Amount]:
     sessions = temporary = trash = Amount()
     for entry in disk.entries(STAGING):
         if entry.name.endswith(".tmp"):
-            temporary += Amount(1, _size(entry.path))
+            temporary += Amount(1, _size(disk, f"{STAGING}/{entry.name}"))
         elif _SESSION.match(entry.name) and entry.is_dir(follow_symlinks=False) and is_free(f"{entry.path}/{LOCK}"):
-            sessions += Amount(1, _size(entry.path))
+            sessions += Amount(1, _size(disk, f"{STAGING}/{entry.name}"))
     for entry in disk.entries(TRASH):
-        trash += Amount(1, _size(entry.path))
+        trash += Amount(1, _size(disk, f"{TRASH}/{entry.name}"))
     return {"sessions": sessions, "temporary": temporary, "trash": trash}
 
 
-def _size(path: str) -> int:
+def _size(disk: Directory, key: str) -> int:
     """Return the bytes of a file, or of all files in a folder; of what goes meanwhile, none."""
-    total = 0
-    places = [path, *(os.path.join(parent, name) for parent, _, names in os.walk(path) for name in names)]
-    for place in places if os.path.isdir(path) else [path]:
-        try:
-            total += os.lstat(place).st_size if not os.path.isdir(place) else 0
-        except FileNotFoundError:
-            continue
-    return total
+    return (disk.size(key) or 0) + sum(found.st_size for found in disk.below(key))

@@ -47,13 +47,13 @@ class Trash:
             with contextlib.suppress(OSError, MvsError):
                 if not _is_session(entry):
                     continue
-                tree = f"{entry.path}/tree"
+                key, tree = f"{STAGING}/{entry.name}", f"{entry.path}/tree"
                 if os.path.isdir(tree) and min(now, _newest(tree)) > since:
                     continue
                 # Held until it has moved: a session that is just being opened finds out then (`new_session`).
                 with exclusive(f"{entry.path}/{LOCK}", patience=0):
-                    size = _size(entry.path)
-                    self._take(f"{STAGING}/{entry.name}")
+                    size = sum(found.st_size for found in self._disk.below(key))
+                    self._take(key)
                 freed += size
         return freed
 
@@ -108,7 +108,3 @@ def _newest(folder: str) -> int:
 def _make_writable(folder: str) -> None:
     for parent, _, _ in os.walk(folder):
         os.chmod(parent, 0o755)
-
-
-def _size(folder: str) -> int:
-    return sum(os.lstat(os.path.join(parent, name)).st_size for parent, _, names in os.walk(folder) for name in names)

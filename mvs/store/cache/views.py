@@ -56,7 +56,7 @@ class Views:
             # One with a suffix is being made, by another process perhaps.
             if "." not in entry.name:
                 with contextlib.suppress(OSError):
-                    found.append((entry.stat().st_mtime_ns, entry.path, _made(entry.path)))
+                    found.append((entry.stat().st_mtime_ns, entry.path, self._made(entry.name)))
         total = wanted + sum(made for _, _, made in found)
         for _, path, made in sorted(found):
             if total <= self._most:
@@ -64,6 +64,10 @@ class Views:
             if made:
                 discard(path)
                 total -= made
+
+    def _made(self, name: str) -> int:
+        """Return the bytes of the files in a view that are no links to objects."""
+        return sum(found.st_size for found in self._disk.below(f"{_VIEWS}/{name}") if found.st_nlink == 1)
 
     def _make(self, place: str, tree: Tree) -> None:
         building = f"{place}.{os.urandom(8).hex()}"
@@ -149,17 +153,6 @@ def discard(folder: str) -> None:
     for parent, _, _ in os.walk(folder):
         os.chmod(parent, 0o755)
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _made(folder: str) -> int:
-    """Return the bytes of the files in a view that are no links to objects."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):
-                found = os.lstat(os.path.join(parent, name))
-                total += found.st_size if found.st_nlink == 1 else 0
-    return total
 
 
 def _is_whole(place: str, tree: Tree) -> bool:
