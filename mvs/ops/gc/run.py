@@ -163,7 +163,7 @@ def _collect(
             if not _take_all(store, planned, done, stay, bridges, lock, progress):
                 return False
         store.objects.packs.forget()
-        done.staging += store.trash.sweep_views(now=now)
+        store.views.sweep(now=now)
         _drop_notes(store, lock)
         _drop_views(store)
         _drop_sketches(store)

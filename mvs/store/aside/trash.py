@@ -9,10 +9,7 @@ from mvs.backends.failures import storage
 from mvs.backends.locks import exclusive
 from mvs.errors import MvsError, StorageFull
 from mvs.format.ids import ObjectId
-from mvs.format.layout import CACHE, LOCK, STAGING, TRASH, object_path, pack_path
-
-# Nanoseconds. A view that is being made has no lock; whoever still makes one after a day makes it anew.
-_ABANDONED = 24 * 3600 * 10**9
+from mvs.format.layout import LOCK, STAGING, TRASH, object_path, pack_path
 
 
 class Trash:
@@ -55,16 +52,6 @@ class Trash:
                     size = sum(found.st_size for found in self._disk.below(key))
                     self._take(key)
                 freed += size
-        return freed
-
-    def sweep_views(self, *, now: int) -> int:
-        """Take out views that nobody finished; return the bytes, those of links to objects included."""
-        freed = 0
-        for entry in list(self._disk.entries(f"{CACHE}/views")):
-            with contextlib.suppress(OSError, MvsError):
-                if "." in entry.name and entry.stat(follow_symlinks=False).st_mtime_ns < now - _ABANDONED:
-                    _make_writable(entry.path)
-                    shutil.rmtree(entry.path)
         return freed
 
     def empty(self) -> None:

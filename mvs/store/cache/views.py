@@ -18,6 +18,8 @@ from mvs.format.manifest import FileEntry, Tree
 from mvs.store.objects import Objects
 
 _VIEWS = f"{CACHE}/views"
+# Nanoseconds. A view that is being made has no lock; whoever still makes one after a day makes it anew.
+_ABANDONED = 24 * 3600 * 10**9
 
 
 class Views:
@@ -113,6 +115,13 @@ class Views:
         place = self._disk.path(f"{_VIEWS}/{id}")
         if os.path.isdir(place):
             discard(place)
+
+    def sweep(self, *, now: int) -> None:
+        """Remove views that nobody finished."""
+        for entry in list(self._disk.entries(_VIEWS)):
+            with contextlib.suppress(OSError):
+                if "." in entry.name and entry.stat(follow_symlinks=False).st_mtime_ns < now - _ABANDONED:
+                    discard(entry.path)
 
     def _place(self, entry: FileEntry, target: str) -> None:
         try:

@@ -42,7 +42,7 @@ MOMENTS = {
     "between the list and the refs": ("mvs.ops.gc.plan.present", 1),
     "after the mark": ("mvs.ops.gc.run._rewritten", 1),
     "before the lock": ("mvs.store.aside.trash.Trash.sweep_staging", 1),
-    "after the lock": ("mvs.store.aside.trash.Trash.sweep_views", 1),
+    "after the lock": ("mvs.store.cache.views.Views.sweep", 1),
     "after manifests are taken": ("mvs.store.aside.trash.Trash.empty", 2),
     "after packs are taken": ("mvs.store.aside.trash.Trash.empty", 3),
     "after all is taken": ("mvs.store.aside.trash.Trash.empty", 4),
@@ -68,7 +68,7 @@ def during_gc(repo: mvs.Repository, moment: str, work: Callable[[mvs.Repository]
     done = []
     with pytest.MonkeyPatch.context() as patch:
         module, _, last = target.rpartition(".")
-        owner = getattr(import_module(module), last) if last == "Trash" else import_module(target)
+        owner = getattr(import_module(module), last) if last[0].isupper() else import_module(target)
         there = getattr(owner, attribute)
 
         def meanwhile(*args: Any, **kwargs: Any) -> Any:
