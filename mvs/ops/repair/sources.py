@@ -8,12 +8,12 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from typing import NamedTuple
+from io import FileIO
+from typing import BinaryIO, NamedTuple
 
 from blake3 import blake3
 
 from mvs.backends.directory import Directory
-from mvs.errors import Corrupt
 from mvs.format.ids import ObjectId
 from mvs.format.layout import object_path
 from mvs.format.pack import CONCAT, Span
@@ -162,20 +162,19 @@ def _run(path: str, offset: int, size: int) -> Iterator[bytes]:
     """Yield a run of a file; less where it is shorter, nothing where it cannot be read."""
     try:
         with open(path, "rb", buffering=0) as file:
-            file.seek(offset)
-            while size and (block := file.read(min(size, _BLOCK))):
-                size -= len(block)
-                yield block
+            yield from _blocks(file, offset, size)
     except OSError:
         return
 
 
 def _cut(store: Store, place: Place, size: int) -> Iterator[bytes]:
-    """Yield a run of an object of another store."""
+    """Yield a run of an object of another store; less where it is shorter."""
     with store.objects.open(place.whole) as file:
-        file.seek(place.offset)
-        while size and (block := file.read(min(size, _BLOCK))):
-            size -= len(block)
-            yield block
-    if size:
-        raise Corrupt(f"object {place.whole} is shorter than it was")
+        yield from _blocks(file, place.offset, size)
+
+
+def _blocks(file: BinaryIO | FileIO, offset: int, size: int) -> Iterator[bytes]:
+    file.seek(offset)
+    while size and (block := file.read(min(size, _BLOCK))):
+        size -= len(block)
+        yield block
