@@ -32,6 +32,7 @@ from mvs.ops.fsck.suspects import FAILURES, Suspect, reason
 from mvs.ops.fsck.tables import check_tables, hidden_in
 from mvs.running.progress import Progress
 from mvs.store.packs.checking import Unkept
+from mvs.store.packs.lookup import prefix_of
 from mvs.store.packs.reading import Packed
 from mvs.store.store import Store
 
@@ -271,7 +272,7 @@ class _Check:
         remembered = list(hidden_in(self._disk, set(self._packs.unreadable)))
         packs = {suspect.what: suspect for suspect in self._suspects if suspect.kind == report.PACK_DAMAGED}
         for id, needing in self._graph.lacking():
-            holders = [name for name, prefixes in remembered if sampling.prefix_of(id) in prefixes]
+            holders = [name for name, prefixes in remembered if prefix_of(id) in prefixes]
             if holders and (holder := packs.get(pack_path(holders[0]))):
                 holder.ids.append(id)
                 continue

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvs.format.ids import ObjectId
+from mvs.store.packs.lookup import prefix_of
 from mvs.store.store import Store
 
 NOTE = "fsck"
@@ -43,11 +44,6 @@ class Sample:
         prefix = np.uint64(prefix_of(id))
         place = int(np.searchsorted(self._chosen, prefix))
         return place < len(self._chosen) and bool(self._chosen[place] == prefix)
-
-
-def prefix_of(id: ObjectId) -> int:
-    """Return the first bytes of an id as a number."""
-    return int.from_bytes(id.raw[:8], "big")
 
 
 def last_end(store: Store) -> bytes:

@@ -1,6 +1,6 @@
 """Checking the lookup tables, which tell readers what is in which pack. They are derived: deleting them mends them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import numpy as np
@@ -13,7 +13,7 @@ from mvs.format.layout import CACHE, pack_path
 from mvs.ops.fsck import report
 from mvs.ops.fsck.suspects import Suspect
 from mvs.store.packs.checking import Unkept
-from mvs.store.packs.lookup import Table, kept_tables
+from mvs.store.packs.lookup import Table, kept_tables, prefix_of
 
 _PAIR = np.dtype([("prefix", "<u8"), ("pack", "<u4")])
 
@@ -47,21 +47,15 @@ def check_tables(disk: Directory, packs: Unkept) -> Iterator[Suspect]:
         name = names[number]
         prefixes = set(hidden["prefix"][hidden["pack"] == number].tolist())
         held = [id for _, index in packs.read([name]) for id in index.records]
-        ids = [id for id in held if int.from_bytes(id.raw[:8], "big") in prefixes]
-        yield _wrong(disk, name, f"the tables hide {len(ids)} objects of it from readers", ids)
+        ids = [id for id in held if prefix_of(id) in prefixes]
+        yield _wrong(disk, name, f"the tables hide {len(ids)} objects of it from readers", ids=ids)
     for number in np.unique(_without(told, true)["pack"]).tolist():
-        yield Suspect(
-            report.INDEX_STALE,
-            pack_path(names[number]),
-            "the tables tell of objects in it that are not there",
-            still=partial(_is_there, disk, pack_path(names[number])),
-            hint=command("rm", "-r", disk.path(f"{CACHE}/packs")),
-        )
+        yield _wrong(disk, names[number], "the tables tell of objects in it that are not there", report.INDEX_STALE)
     outside = np.concatenate([table.outside for _, table in kept] or [np.zeros(0, "<u8")])
     for name, index in packs.read(name for name in names if covered[numbers[name]]):
-        needed = np.array([int.from_bytes(id.raw[:8], "big") for id in index.outside], "<u8")
+        needed = np.array([prefix_of(id) for id in index.outside], "<u8")
         if not np.isin(needed, outside).all():
-            yield _wrong(disk, name, "the tables do not tell of all that it needs", [])
+            yield _wrong(disk, name, "the tables do not tell of all that it needs")
 
 
 def _is_there(disk: Directory, key: str) -> bool:
@@ -76,14 +70,16 @@ def hidden_in(disk: Directory, unreadable: set[ObjectId]) -> Iterator[tuple[Obje
                 yield name, set(table.prefixes[table.numbers == number].tolist())
 
 
-def _wrong(disk: Directory, name: ObjectId, message: str, ids: list[ObjectId]) -> Suspect:
+def _wrong(
+    disk: Directory, name: ObjectId, message: str, kind: str = report.INDEX_WRONG, *, ids: Iterable[ObjectId] = ()
+) -> Suspect:
     return Suspect(
-        report.INDEX_WRONG,
+        kind,
         pack_path(name),
         message,
         still=partial(_is_there, disk, pack_path(name)),
         hint=command("rm", "-r", disk.path(f"{CACHE}/packs")),
-        ids=ids,
+        ids=list(ids),
     )
 
 

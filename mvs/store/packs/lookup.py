@@ -163,7 +163,7 @@ class Lookup:
 
     def places(self, id: ObjectId) -> Iterator[ObjectId]:
         """Yield the packs that may have an object: one whose id begins with the same 8 bytes."""
-        prefix = np.uint64(int.from_bytes(id.raw[:8], "big"))
+        prefix = np.uint64(prefix_of(id))
         for table in self._tables.values():
             first, last = table.prefixes.searchsorted(prefix), table.prefixes.searchsorted(prefix, "right")
             for number in table.numbers[first:last].tolist():
@@ -172,7 +172,7 @@ class Lookup:
 
     def is_outside(self, id: ObjectId) -> bool:
         """Tell whether some pack may need an object that it does not hold."""
-        prefix = np.uint64(int.from_bytes(id.raw[:8], "big"))
+        prefix = np.uint64(prefix_of(id))
         for table in self._tables.values():
             place = table.outside.searchsorted(prefix)
             if place < len(table.outside) and table.outside[place] == prefix:
@@ -212,6 +212,11 @@ class Lookup:
 def _aligned(offset: int) -> int:
     """Return where a column may begin: numpy searches mapped numbers only at multiples of their width."""
     return -(-offset // 8) * 8
+
+
+def prefix_of(id: ObjectId) -> int:
+    """Return the first bytes of an id as the number that tables have of it."""
+    return int.from_bytes(id.raw[:8], "big")
 
 
 def _prefixes(ids: Iterable[ObjectId]) -> Column:
