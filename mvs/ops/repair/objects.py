@@ -107,7 +107,6 @@ class Mending:
                 adding.sync()
             self._session.drop(path)
             self.mended.append(Mended(str(id), f"made again from {candidate.how}"))
-            self._progress.advance(1)
             return True
         return False
 
