@@ -36,7 +36,8 @@
     │   ├── CorruptRef          54
     │   ├── CorruptPack         55
     │   ├── CorruptRemote       56
-    │   └── CorruptPins         57
+    │   ├── CorruptPins         57
+    │   └── CorruptArchive      58  an archive that is none, is cut off, or lies
     ├── StorageFailed           60  the disk or its rights; try again when mended
     │   ├── StorageFull         61
     │   ├── ReadOnlyStore       62
@@ -334,6 +335,13 @@ class CorruptPins(Corrupt):
 
     kind = "corrupt-pins"
     exit_code = 57
+
+
+class CorruptArchive(Corrupt):
+    """A tar or zip file that was to be unpacked is none, is cut off or damaged, or is not what it says."""
+
+    kind = "corrupt-archive"
+    exit_code = 58
 
 
 class StorageFailed(MvsError):

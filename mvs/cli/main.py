@@ -23,6 +23,7 @@ VERBS = {
     "path": "files",
     "cat": "files",
     "checkout": "files",
+    "export": "files",
     "delete": "change",
     "restore": "change",
     "alias": "refs",

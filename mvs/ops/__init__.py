@@ -7,11 +7,12 @@ versions does not wait for the code that saves them.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mvs.ops import checkout, dedup, diff, fsck, gc, repair, sharing, transfer
+    from mvs.ops import dedup, diff, fsck, gc, repair, sharing, transfer
     from mvs.ops.find import query, usage
+    from mvs.ops.giving import checkout, export
     from mvs.ops.pins import githooks, lockfile, looking, pinning, restoring, staged, status
     from mvs.ops.refs import aliases, delete, history, labels, lineage
-    from mvs.ops.saving import context, save, walk
+    from mvs.ops.saving import context, save, unpack, walk
 
 __all__ = [
     "aliases",
@@ -20,6 +21,7 @@ __all__ = [
     "dedup",
     "delete",
     "diff",
+    "export",
     "fsck",
     "gc",
     "githooks",
@@ -37,6 +39,7 @@ __all__ = [
     "staged",
     "status",
     "transfer",
+    "unpack",
     "usage",
     "walk",
 ]
@@ -44,8 +47,10 @@ __all__ = [
 # The modules that lie in a folder with others.
 _FOLDERS = {
     "aliases": "refs",
+    "checkout": "giving",
     "context": "saving",
     "delete": "refs",
+    "export": "giving",
     "githooks": "pins",
     "history": "refs",
     "labels": "refs",
@@ -58,6 +63,7 @@ _FOLDERS = {
     "save": "saving",
     "staged": "pins",
     "status": "pins",
+    "unpack": "saving",
     "usage": "find",
     "walk": "saving",
 }

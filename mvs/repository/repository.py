@@ -142,6 +142,7 @@ class Repository(Training, Hooking, Beside):
         if_changed: bool = False,
         reuse_tag: bool = False,
         dedup: bool | None = None,
+        unpack: bool = False,
     ) -> Version:
         """Save a file or a folder as a new version, durably, and return it.
 
@@ -150,14 +151,18 @@ class Repository(Training, Hooking, Beside):
         tag means already, again, is a success. With `move` the files are linked into the
         store and removed from `path` once they are saved. With `if_changed` the latest
         version of the name is returned when it has the same content. With `dedup` it is packed at once;
-        None leaves that to the setting `dedup.auto`.
+        None leaves that to the setting `dedup.auto`. With `unpack` the files are those in the tar or zip file `path`,
+        which is unpacked in the store and nowhere else; what `export` wrote has the same `tree` again.
 
         Raises:
             TagExists: the tag is taken by other content.
             SourceNotFound, InvalidPath, EmptyFolder, SourceChanged: the files cannot be saved.
             InvalidTag, InvalidMetadata, NotFound: before any file is touched.
+            CorruptArchive: with `unpack`, `path` is no archive, cut off, damaged or encrypted.
             StorageFailed: the disk is full, read-only or failing; nothing was saved.
         """
+        if move and unpack:
+            raise InvalidInput("what is unpacked is not moved: leave out one of move and unpack")
         name, version = self._target(tag, bump)
         request = ops.save.Request(
             name=name,
@@ -179,7 +184,12 @@ class Repository(Training, Hooking, Beside):
         if not self._store.is_draft(source):
             ops.walk.check_place(source, [str(self._store.root), str(self._space.control)], taking=move)
         with self._store.session() as session:
-            saved = self._save(request, source, "move" if move else "copy", session)
+            if unpack:
+                # Not its `tree`, which gc would hold back for a week where this is killed.
+                ops.unpack.unpack(source, f"{session.path}/unpacked", progress=self._progress)
+                saved = self._save(request, f"{session.path}/unpacked", "adopt", session)
+            else:
+                saved = self._save(request, source, "move" if move else "copy", session)
         return self._packed(saved, dedup)
 
     def get(self, spec: SpecLike) -> Version:
@@ -281,6 +291,34 @@ class Repository(Training, Hooking, Beside):
         stored = self._load(spec)
         plan = ops.checkout.plan(self._store, stored, _path(dest, InvalidPath), include=include, exclude=exclude)
         return ops.checkout.run(self._store, plan, link=link, force=force, progress=self._progress)
+
+    def export(
+        self,
+        spec: SpecLike,
+        dest: PathLike,
+        *,
+        include: Iterable[str] = (),
+        exclude: Iterable[str] = (),
+        force: bool = False,
+    ) -> Path:
+        """Write the files of a version for somebody without mvs, each verified, and return `dest`.
+
+        Where `dest` ends as .tar, .tar.gz, .tgz, .tar.zst or .zip it is one file, which appears whole or not at
+        all, and is the same for the same files; else a folder, as `checkout` writes it.
+
+        Raises:
+            DestinationExists: without `force`, there is something.
+            CorruptObject, MissingObject: the store's bytes are damaged; `dest` is as it was.
+            VersionNotFound: there is no such version, or it was deleted meanwhile, and its files are gone.
+            StorageFailed: the disk is full, read-only or failing; there is no archive then.
+        """
+        path = _path(dest, InvalidPath)
+        if not ops.export.is_archive(path):
+            return self.checkout(spec, dest, include=include, exclude=exclude, force=force)
+        stored = self._load(spec)
+        return ops.export.export(
+            self._store, stored, path, include=include, exclude=exclude, force=force, progress=self._progress
+        )
 
     def log(self, name: str) -> builtins.list[Change]:
         """Return what happened to the tags, notes and aliases of a name, newest first; to one alias for `name@alias`.

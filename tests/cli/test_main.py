@@ -267,6 +267,7 @@ CASES: dict[type[errors.MvsError], list[str] | Callable[[World], list[str]]] = {
     errors.RemoteNotFound: ["push", "--all"],
     errors.CorruptRemote: corrupt_remote,
     errors.CorruptPins: corrupt_pins,
+    errors.CorruptArchive: ["save", ".mvs/../../model/weights.bin", "new", "--unpack"],
     errors.RemoteFailed: remote_failed,
     errors.RemoteDenied: remote_denied,
     errors.RemoteChanged: remote_changed,

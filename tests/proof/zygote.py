@@ -20,7 +20,7 @@ PRELOADED = (
     "mvs.cli.verbs.dense",
     "mvs.cli.verbs.files",
     "mvs.handles.draft",
-    "mvs.ops.checkout",
+    "mvs.ops.giving.checkout",
     "mvs.ops.dedup",
     "mvs.ops.dedup.run",
     "mvs.ops.fsck",

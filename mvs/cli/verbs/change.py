@@ -45,6 +45,7 @@ from mvs.repository.repository import Repository
 @click.option("--move", is_flag=True, help="Move the files into the store instead of copying them")
 @click.option("--if-changed", is_flag=True, help="Save only if the latest version has other files")
 @click.option("--reuse-tag", is_flag=True, help="Take a tag that was deleted, with other content")
+@click.option("--unpack", is_flag=True, help="Save what is in the tar or zip file PATH")
 @click.option("--dedup/--no-dedup", default=None, help="Pack it at once (or not, whatever dedup.auto says)")
 @json_option
 @pass_repository
@@ -61,6 +62,7 @@ def save(
     move: bool,
     if_changed: bool,
     reuse_tag: bool,
+    unpack: bool,
     dedup: bool | None,
     as_json: bool,
 ) -> None:
@@ -77,6 +79,7 @@ def save(
         if_changed=if_changed,
         reuse_tag=reuse_tag,
         dedup=dedup,
+        unpack=unpack,
     )
     if as_json:
         render.as_json(version.to_dict())

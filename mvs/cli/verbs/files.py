@@ -1,4 +1,4 @@
-"""Verbs that give files back: path, cat, checkout."""
+"""Verbs that give files back: path, cat, checkout, export."""
 
 import sys
 
@@ -75,6 +75,30 @@ def checkout(
     version = repo.get(spec)
     dest = version.name.rpartition("/")[2] if directory is None else directory
     done = repo.checkout(version, dest, include=include, exclude=exclude, link=link, force=force)
+    if as_json:
+        render.as_json({"tag": str(version.tag), "path": str(done)})
+    else:
+        click.echo(str(done))
+
+
+@click.command(cls=Verb, epilog=SPECS)
+@click.argument("spec", shell_complete=complete_spec)
+@click.argument("dest", type=click.Path())
+@click.option("--force", is_flag=True, help="Overwrite what is there")
+@click.option("--include", metavar="GLOB", multiple=True, help="Only files that match")
+@click.option("--exclude", metavar="GLOB", multiple=True, help="No files that match")
+@json_option
+@pass_repository
+def export(
+    repo: Repository, spec: str, dest: str, force: bool, include: list[str], exclude: list[str], as_json: bool
+) -> None:
+    """Write the files of a version to DEST, for somebody without mvs
+
+    DEST is an archive if it ends as .tar, .tar.gz, .tgz, .tar.zst or .zip, else a folder. Saved again with
+    `mvs save --unpack`, it is the same content.
+    """
+    version = repo.get(spec)
+    done = repo.export(version, dest, include=include, exclude=exclude, force=force)
     if as_json:
         render.as_json({"tag": str(version.tag), "path": str(done)})
     else:

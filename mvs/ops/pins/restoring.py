@@ -16,9 +16,9 @@ from mvs.format.ids import ObjectId
 from mvs.format.lines.pins import Pin
 from mvs.format.lines.refs import Ref
 from mvs.format.manifest import Manifest
-from mvs.ops import checkout
-from mvs.ops.checkout import CheckoutPlan
 from mvs.ops.find.query import Stored
+from mvs.ops.giving import checkout
+from mvs.ops.giving.checkout import CheckoutPlan
 from mvs.ops.pins.looking import Memory, Place, content, folder, look, manifest_of
 from mvs.running.progress import Progress
 from mvs.store.store import Store

@@ -308,7 +308,7 @@ def test_a_checkout_that_a_deletion_overtakes_says_so(
     repo: mvs.Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: str, link: bool
 ) -> None:
     """Who is told that a file is lost looks for the damage, and there is none."""
-    module = import_module("mvs.ops.checkout")
+    module = import_module("mvs.ops.giving.checkout")
     fill = getattr(module, "_fill")  # noqa: B009 - it is private
 
     def late(*args: Any, **options: Any) -> None:

@@ -67,7 +67,7 @@ def plan(store: Store, stored: Stored, dest: str, *, include: Iterable[str], exc
     if not dest:
         raise InvalidPath("the path to check out to is empty", hint=command("mvs", "checkout", stored.ref.tag, "DIR"))
     tree = stored.manifest.tree
-    files = _chosen(tree.files, list(include), list(exclude), stored.ref.tag)
+    files = choose(tree.files, include, exclude, stored.ref.tag)
     _check_place(str(store.root), dest, files)
     dirs = tree.dirs if len(files) == len(tree.files) else ()
     replaces: list[str] = []
@@ -183,12 +183,15 @@ def _copy(store: Store, entry: FileEntry, target: str, tag: Tag, advance: Advanc
                 # Whoever the umask lets read may execute.
                 os.fchmod(copy.fileno(), mode | (mode & 0o444) >> 2)
     except Corrupt as error:
-        if not store.refs.exists(tag):
-            raise VersionNotFound(f"version '{tag}' was deleted", hint=f"mvs restore {tag}") from error
-        lost = "lost" if isinstance(error, MissingObject) else "damaged in the store"
-        raise type(error)(
-            f"file '{entry.path}' of '{tag}' is {lost}: {error.message}", hint=f"mvs log {tag.name}"
-        ) from error
+        raise explained(store, entry, tag, error) from error
+
+
+def explained(store: Store, entry: FileEntry, tag: Tag, error: Corrupt) -> Corrupt | VersionNotFound:
+    """Return an error that says which file of which version it is about."""
+    if not store.refs.exists(tag):
+        return VersionNotFound(f"version '{tag}' was deleted", hint=f"mvs restore {tag}")
+    lost = "lost" if isinstance(error, MissingObject) else "damaged in the store"
+    return type(error)(f"file '{entry.path}' of '{tag}' is {lost}: {error.message}", hint=f"mvs log {tag.name}")
 
 
 def _written(store: Store, blob: ObjectId, copy: FileIO, advance: Advance) -> tuple[ObjectId, int]:
@@ -264,7 +267,14 @@ def _is_same(place: str, entry: FileEntry) -> bool:
         return hash_open(file.fileno(), lambda _: None, wide=True)[0] == entry.blob
 
 
-def _chosen(files: tuple[FileEntry, ...], include: list[str], exclude: list[str], tag: Tag) -> tuple[FileEntry, ...]:
+def choose(
+    files: tuple[FileEntry, ...], include: Iterable[str], exclude: Iterable[str], tag: Tag
+) -> tuple[FileEntry, ...]:
+    """Return the files that match one of the globs to include, all without any, and none of those to exclude.
+
+    Raises:
+        FileNotInVersion: none is left.
+    """
     wanted = [re.compile(fnmatch.translate(glob)).match for glob in include]
     unwanted = [re.compile(fnmatch.translate(glob)).match for glob in exclude]
     chosen = tuple(

@@ -1,0 +1,1 @@
+"""What leaves the store as plain files: in a folder, or in an archive."""
