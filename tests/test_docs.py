@@ -26,7 +26,7 @@ from mvs.format import canonical, layout, manifest, names, pack, paths
 from mvs.format.ids import ObjectId
 from mvs.format.lines import journal as journal_format
 from mvs.format.lines import notes, refs
-from mvs.format.lines.journal import Event, Moved, Noted, Target
+from mvs.format.lines.journal import Agreed, Event, Moved, Noted, Target
 from mvs.format.paths import check_path
 from mvs.repository.workspace import SETTINGS
 from mvs.store.store import Store
@@ -364,7 +364,11 @@ def test_the_keys_of_a_manifest_and_of_an_event_are_those_of_the_format(
     assert check == blake3(text.removesuffix("\n").encode()).hexdigest()[: len(check)]
     assert set(json.loads(text)) == keys_of("Journal")
     target = Target("v1", ObjectId.of(b""))
-    lines = Moved("prod", target, target, 1, "you@host", back=True), Noted("v1", target.id, {}, 1, "you@host")
+    lines = (
+        Moved("prod", target, target, 1, "you@host", back=True),
+        Noted("v1", target.id, {}, 1, "you@host"),
+        Agreed("0" * 32, {}, {}, 1, "you@host"),
+    )
     told = [json.loads(line.encode().partition(b" ")[2]) for line in lines]
     assert {key for fields in told for key in fields} == keys_of("Events of aliases and notes")
 

@@ -13,6 +13,7 @@ from mvs.format.names import Spec
 from mvs.handles.version import Version
 from mvs.ops.find.query import Stored
 from mvs.running.progress import Progress
+from mvs.store.cache.catalog.moving import Moving
 from mvs.store.store import Store
 
 if TYPE_CHECKING:
@@ -90,18 +91,20 @@ class Remote:
                 )
         return tags(self._place.log.state(), specs, self.name) if specs else []
 
-    def delete(self, *specs: str, all_versions: bool = False) -> "builtins.list[str]":
+    def delete(self, *specs: str, all_versions: bool = False, force: bool = False) -> "builtins.list[str]":
         """Let the remote have versions no longer, all in one step; return their tags.
 
-        Their files go with `gc`; what is here is not touched, and can be pushed again.
+        Their files go with `gc`; what is here is not touched, and can be pushed again. With `force` also versions go
+        that aliases point at there, and the aliases with them.
 
         Raises:
             NotFound: a spec stands for nothing there.
             NeedsAll: a spec is a bare name, and not `all_versions`.
+            Protected: an alias points at one there, and not `force`.
             RemoteFailed: it cannot be reached.
         """
         chosen = self.matching(*specs, all_versions=all_versions)
-        return ops.transfer.delete(self._place, chosen, now=self._now, by=self._by())
+        return ops.transfer.delete(self._place, chosen, now=self._now, by=self._by(), force=force)
 
     def plan_gc(self) -> "Collection":
         """Return what `gc` would remove, and change nothing.
@@ -136,7 +139,14 @@ class Remote:
     def _version(self, manifest: Manifest, state: "State") -> Version:
         known = state.versions[str(manifest.tag)]
         store = self._store.reaching(self._place, known, state)
-        return Version(store, Stored(Ref(manifest.tag, known.id, known.created), manifest), self._progress)
+        name, tag = manifest.tag.name, str(manifest.tag)
+        aliases = sorted(
+            alias.partition("@")[2]
+            for alias, id in state.aliases.items()
+            if id == known.id and alias.partition("@")[0] == name
+        )
+        moving = Moving(tuple(aliases), tuple(sorted(state.notes.get(tag, {}).items())))
+        return Version(store, Stored(Ref(manifest.tag, known.id, known.created), manifest, moving), self._progress)
 
 
 def tags(state: "State", specs: Iterable[str], remote: str) -> "list[str]":

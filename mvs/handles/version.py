@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from mvs.errors import Corrupt, FileNotInVersion, VersionNotFound
-from mvs.format.lines.journal import Entry, Moved, Noted
+from mvs.format.lines import journal
+from mvs.format.lines.journal import Moved, Noted
 from mvs.format.manifest import FileEntry
 from mvs.format.names import Tag
 from mvs.handles import tensors
@@ -73,7 +74,7 @@ class Change(NamedTuple):
     labels: dict[str, tuple[str | None, str | None]] = {}  # noqa: RUF012 - a default of a tuple, never changed
 
     @classmethod
-    def of(cls, tag: Tag, entry: Entry, message: str) -> "Change":
+    def of(cls, tag: Tag, entry: journal.Change, message: str) -> "Change":
         """Return what an entry of the journal tells."""
         at = moment(entry.at)
         if isinstance(entry, Moved):

@@ -18,7 +18,7 @@ from mvs.errors import (
     RemoteUnsafe,
     command,
 )
-from mvs.format.names import parse_version
+from mvs.format.names import Alias, parse_version
 from mvs.handles.remote import Remote, tags
 from mvs.handles.version import SpecLike
 from mvs.repository import workspace
@@ -26,7 +26,7 @@ from mvs.repository.upkeep import Upkeep
 from mvs.repository.workspace import Workspace
 
 if TYPE_CHECKING:
-    from mvs.ops.transfer import Pulled, PullPlan, Pushed, PushPlan
+    from mvs.ops.transfer import Beside, Pulled, PullPlan, Pushed, PushPlan
     from mvs.store.remote.remote import Remote as Place
 
 _OPTIONS = ("endpoint", "region")
@@ -109,22 +109,35 @@ class Sharing(Upkeep):
         workspace.write_remote(self._space.control, name, {**self._settings(name), "url": _absolute(url)})
         self._reload()
 
-    def plan_push(self, *specs: SpecLike, remote: str | None = None) -> "PushPlan":
+    @abstractmethod
+    def _protects(self, alias: Alias) -> bool:
+        """Tell whether the settings protect an alias."""
+
+    def plan_push(self, *specs: SpecLike, remote: str | None = None, force: bool = False) -> "PushPlan":
         """Return what `push` would send with the same arguments, and change nothing.
 
         Raises:
             NotFound, TagExists, RemoteFailed: as `push`.
         """
         place = self._remote(remote)
-        return ops.transfer.plan_push(self._store, place, self._chosen(specs), progress=self._progress)
+        return ops.transfer.plan_push(self._store, place, self._chosen(specs), progress=self._progress, force=force)
 
     def push(
-        self, *specs: SpecLike, remote: str | None = None, jobs: int | None = None, plan: "PushPlan | None" = None
+        self,
+        *specs: SpecLike,
+        remote: str | None = None,
+        jobs: int | None = None,
+        force: bool = False,
+        plan: "PushPlan | None" = None,
     ) -> "Pushed":
         """Let a remote have versions, all without `specs`; a bare name stands for all its versions.
 
         Only what it lacks travels. What is loose is packed first, and stays loose. All of them appear there
         at once, or none; an interrupted push goes on where it was. With a `plan`, that is done.
+
+        Their aliases and notes go with them, as far as they changed here since both sides had the same. What changed
+        on both sides stays as it is on each, and is in `beside.differs` of what is returned; with `force` what is here
+        wins.
 
         Raises:
             NotFound: a spec, or the remote, stands for nothing.
@@ -133,11 +146,13 @@ class Sharing(Upkeep):
             StoreBusy: another process makes packs.
         """
         if plan is None:
-            plan = self.plan_push(*specs, remote=remote)
+            plan = self.plan_push(*specs, remote=remote, force=force)
         place = self._remote(plan.remote)
-        return ops.transfer.push(
+        done = ops.transfer.push(
             self._store, place, plan, now=self._now, by=workspace.actor(), progress=self._progress, jobs=jobs
         )
+        self._tell_differing(done.beside, plan.remote)
+        return done
 
     def plan_pull(self, *specs: str, remote: str | None = None) -> "PullPlan":
         """Return what `pull` would bring with the same arguments, and change nothing.
@@ -149,10 +164,14 @@ class Sharing(Upkeep):
         state = place.log.state()
         return ops.transfer.plan_pull(self._store, place, tags(state, specs, place.name), state)
 
-    def pull(self, *specs: str, remote: str | None = None) -> "Pulled":
+    def pull(self, *specs: str, remote: str | None = None, force: bool = False) -> "Pulled":
         """Bring versions of a remote here, all without `specs`; a bare name stands for all its versions.
 
         Every record is decoded and compared with its id before any version appears.
+
+        Their aliases and notes come with them, as far as they changed there since both sides had the same. What changed
+        on both sides stays as it is on each, as does a protected alias, and is in `beside.differs` of what is returned;
+        with `force` what is there wins.
 
         Raises:
             NotFound: a spec, or the remote, stands for nothing.
@@ -162,10 +181,7 @@ class Sharing(Upkeep):
             StoreBusy: another process makes packs.
         """
         place = self._remote(remote)
-        wanted = tags(place.log.state(), specs, place.name)
-        return ops.transfer.pull(
-            self._store, place, wanted, now=self._now, by=workspace.actor(), progress=self._progress
-        )
+        return self._pulled(place, specs, force=force)
 
     def remote(self, name: str | None = None) -> Remote:
         """Return a remote, the default one without a name, to look into without pulling.
@@ -225,9 +241,35 @@ class Sharing(Upkeep):
             NotFound, TagExists, Corrupt, StoreBusy: as `pull`.
         """
         with ops.transfer.bundle.opened(self._store, os.fspath(path)) as place:
-            wanted = tags(place.log.state(), specs, place.name)
-            by = workspace.actor()
-            return ops.transfer.pull(self._store, place, wanted, now=self._now, by=by, progress=self._progress)
+            return self._pulled(place, specs, force=False)
+
+    def _pulled(self, place: "Place", specs: Iterable[str], *, force: bool) -> "Pulled":
+        done = ops.transfer.pull(
+            self._store,
+            place,
+            tags(place.log.state(), specs, place.name),
+            now=self._now,
+            by=workspace.actor(),
+            progress=self._progress,
+            protects=self._protects,
+            force=force,
+        )
+        self._tell_differing(done.beside, place.name)
+        return done
+
+    def _tell_differing(self, found: "Beside", remote: str) -> None:
+        for each in found.differs:
+            if each.held:
+                self._progress.notice(
+                    f"the alias '{each.alias}' is protected: it stays at {_shown(each.here)}, and is at "
+                    f"{_shown(each.there)} at '{remote}'; pull --force (force=True) moves it"
+                )
+            else:
+                what = f"alias '{each.alias}'" if each.alias else f"label '{each.key}' of '{each.tag}'"
+                self._progress.notice(
+                    f"the {what} is {_shown(each.here)} here and {_shown(each.there)} at '{remote}', both changed; "
+                    "pull --force takes what is there, push --force (force=True) what is here"
+                )
 
     def _remote(self, name: str | None) -> "Place":
         if name is None:
@@ -265,3 +307,7 @@ def _absolute(url: str) -> str:
         raise InvalidInput("a URL of a remote holds no user and no password: they belong in the environment")
     address = Address(url)
     return workspace.absolute(address.path) if address.is_folder else url.rstrip("/")
+
+
+def _shown(value: str | None) -> str:
+    return "nothing" if value is None else f"'{value}'"

@@ -116,7 +116,7 @@ def delete(
     if remote is not None:
         if where is not None:
             raise click.UsageError("--where chooses versions that are here: leave it out with --remote")
-        remotes.delete_there(repo, remote, specs, yes=yes, all_versions=all_versions, as_json=as_json)
+        remotes.delete_there(repo, remote, specs, yes=yes, all_versions=all_versions, force=force, as_json=as_json)
         return
     doomed = repo.matching(*specs, all_versions=all_versions, where=where, force=force)
     if not yes:

@@ -1,13 +1,17 @@
 """Verbs that reach out: push, pull, remote."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mvs.cli import render
 from mvs.cli.verb import SPECS, Verb, complete_remote, complete_spec, confirm, json_option, pass_repository
+from mvs.errors import AliasMoved
 from mvs.repository.repository import Repository
+
+if TYPE_CHECKING:
+    from mvs.ops.transfer import Beside
 
 _remote_option = click.option(
     "-r", "--remote", metavar="NAME", shell_complete=complete_remote, help="That remote, not the default one"
@@ -20,6 +24,7 @@ _remote_option = click.option(
 @click.option("--all", "everything", is_flag=True, help="Every version")
 @click.option("--pinned", is_flag=True, help="What mvs.lock pins, as far as it is here")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be sent")
+@click.option("--force", is_flag=True, help="Where aliases or labels changed on both sides, take those here")
 @click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Threads that pack")
 @json_option
 @pass_repository
@@ -30,12 +35,13 @@ def push(
     everything: bool,
     pinned: bool,
     dry_run: bool,
+    force: bool,
     jobs: int | None,
     as_json: bool,
 ) -> None:
     """Let a remote have versions; a bare NAME stands for all its versions
 
-    Only what it lacks travels, and all versions appear there at once.
+    Only what it lacks travels, and all versions appear there at once, with their aliases and labels.
     """
     if pinned:
         if specs or everything:
@@ -46,13 +52,14 @@ def push(
             return
     else:
         _check(specs, everything)
-    plan = repo.plan_push(*specs, remote=remote)
+    plan = repo.plan_push(*specs, remote=remote, force=force)
     if dry_run:
         facts = {
             "remote": plan.remote,
             "versions": [str(ref.tag) for ref in plan.refs],
             "present": [str(ref.tag) for ref in plan.present],
             "bytes": plan.size,
+            **plan.beside.to_dict(),
         }
         _tell(
             facts,
@@ -67,12 +74,11 @@ def push(
         "present": [str(ref.tag) for ref in done.present],
         "packs": done.packs,
         "bytes": done.sent,
+        **done.beside.to_dict(),
     }
-    _tell(
-        facts,
-        as_json,
-        f"sent {_versions(done.refs)} to '{plan.remote}': {render.size(done.sent)} on the wire",
-    )
+    text = f"sent {_versions(done.refs)} to '{plan.remote}': {render.size(done.sent)} on the wire"
+    _tell(facts, as_json, text + _moved(done.beside))
+    _check_settled(done.beside, plan.remote)
 
 
 @click.command(cls=Verb, epilog=SPECS)
@@ -80,14 +86,22 @@ def push(
 @_remote_option
 @click.option("--all", "everything", is_flag=True, help="Every version")
 @click.option("--dry-run", is_flag=True, help="Only tell what would come")
+@click.option("--force", is_flag=True, help="Where aliases or labels changed on both sides, take those there")
 @json_option
 @pass_repository
 def pull(
-    repo: Repository, specs: tuple[str, ...], remote: str | None, everything: bool, dry_run: bool, as_json: bool
+    repo: Repository,
+    specs: tuple[str, ...],
+    remote: str | None,
+    everything: bool,
+    dry_run: bool,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Bring versions of a remote here; a bare NAME stands for all its versions
 
-    Only what is missing here travels, and everything is verified before a version appears.
+    Only what is missing here travels, and everything is verified before a version appears. Aliases and labels
+    follow; with --force also an alias that is protected here.
     """
     _check(specs, everything)
     if dry_run:
@@ -104,13 +118,16 @@ def pull(
             f"would receive {_versions(plan.manifests)}: {render.size(plan.bytes)} on the wire",
         )
         return
-    done = repo.pull(*specs, remote=remote)
+    done = repo.pull(*specs, remote=remote, force=force)
     facts = {
         "versions": [str(ref.tag) for ref in done.refs],
         "present": [str(ref.tag) for ref in done.present],
         "bytes": done.received,
+        **done.beside.to_dict(),
     }
-    _tell(facts, as_json, f"received {_versions(done.refs)}: {render.size(done.received)} on the wire")
+    text = f"received {_versions(done.refs)}: {render.size(done.received)} on the wire"
+    _tell(facts, as_json, text + _moved(done.beside))
+    _check_settled(done.beside, remote)
 
 
 @click.command(cls=Verb)
@@ -191,13 +208,13 @@ def remote_set_url(repo: Repository, name: str, url: str) -> None:
 
 
 def delete_there(
-    repo: Repository, name: str, specs: Sequence[str], *, yes: bool, all_versions: bool, as_json: bool
+    repo: Repository, name: str, specs: Sequence[str], *, yes: bool, all_versions: bool, force: bool, as_json: bool
 ) -> None:
     """Let a remote have versions no longer, and print which."""
     place = repo.remote(name)
     if not yes:
         confirm(place.matching(*specs, all_versions=all_versions), f" at '{name}'")
-    gone = place.delete(*specs, all_versions=all_versions)
+    gone = place.delete(*specs, all_versions=all_versions, force=force)
     if as_json:
         render.as_json(gone)
     elif gone:
@@ -229,6 +246,28 @@ def _row(name: str, settings: Mapping[str, Any]) -> tuple[str, str, str]:
 def _check(specs: tuple[str, ...], everything: bool) -> None:
     if bool(specs) == everything:
         raise click.UsageError("name versions, or pass --all")
+
+
+def _moved(found: "Beside") -> str:
+    moved = f"; moved {', '.join(found.aliases)}" if found.aliases else ""
+    return moved + (f"; labelled {', '.join(found.notes)}" if found.notes else "")
+
+
+def _check_settled(found: "Beside", remote: str | None) -> None:
+    """End with an error where an alias moved on both sides: somebody must say which move counts."""
+    for each in found.differs:
+        if each.alias and not each.held:
+            place = f"-r {remote} " if remote else ""
+            raise AliasMoved(
+                f"the alias '{each.alias}' leads to {_shown(each.here)} here and to {_shown(each.there)} there, "
+                "and both moved; it stays so until one side takes the other's",
+                hint=f"mvs pull {place}--force {each.there or each.here}, or mvs push {place}--force "
+                f"{each.here or each.there}",
+            )
+
+
+def _shown(tag: str | None) -> str:
+    return f"'{tag}'" if tag else "nothing"
 
 
 def _tell(facts: Mapping[str, Any], as_json: bool, text: str) -> None:

@@ -164,8 +164,56 @@ class Noted(NamedTuple):
         )
 
 
-Entry = Event | Moved | Noted
-_KINDS: dict[str, type[Entry]] = {"save": Event, "delete": Event, "restore": Event, "alias": Moved, "label": Noted}
+class Agreed(NamedTuple):
+    """What a store and a remote had in common: of aliases what they pointed at, of versions their id and notes."""
+
+    remote: str
+    aliases: Mapping[str, ObjectId | None]
+    notes: Mapping[str, tuple[ObjectId, Mapping[str, str]]]
+    at: int
+    by: str
+
+    def encode(self) -> bytes:
+        """Return the line of this event."""
+        return _line(
+            {
+                "aliases": {alias: str(id) if id else None for alias, id in self.aliases.items()},
+                "at": self.at,
+                "by": self.by,
+                "event": "agreed",
+                "notes": {version: [str(id), dict(labels)] for version, (id, labels) in self.notes.items()},
+                "remote": self.remote,
+            }
+        )
+
+    @classmethod
+    def of(cls, fields: Any) -> "Agreed":
+        """Return the event that has these fields."""
+        notes: dict[str, tuple[ObjectId, dict[str, str]]] = {}
+        for version, (id, labels) in fields["notes"].items():
+            if not all(type(value) is str for value in labels.values()):
+                raise TypeError("a label is a string")
+            notes[parse_version(version)] = ObjectId.from_hex(id), labels
+        return cls(
+            remote=str(fields["remote"]),
+            aliases={parse_version(alias): _id(id) for alias, id in fields["aliases"].items()},
+            notes=notes,
+            at=_time(fields["at"]),
+            by=str(fields["by"]),
+        )
+
+
+# What happened, and what is told of it.
+Change = Event | Moved | Noted
+Entry = Change | Agreed
+_KINDS: dict[str, type[Entry]] = {
+    "save": Event,
+    "delete": Event,
+    "restore": Event,
+    "alias": Moved,
+    "label": Noted,
+    "agreed": Agreed,
+}
 
 
 def decode(line: bytes) -> Entry | None:

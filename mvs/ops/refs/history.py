@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from mvs.errors import UNREADABLE, NameNotFound
 from mvs.format.ids import ObjectId
-from mvs.format.lines.journal import Entry, Event, Moved, Noted, Target
+from mvs.format.lines.journal import Change, Event, Moved, Noted, Target
 from mvs.format.lines.refs import Ref
 from mvs.format.names import Alias, Tag
 from mvs.ops.find import query
@@ -20,7 +20,7 @@ class Told(NamedTuple):
     """
 
     tag: Tag
-    event: Entry
+    event: Change
     message: str
 
 
@@ -41,7 +41,7 @@ def history(store: Store, name: str, damaged: Callable[[str], None]) -> list[Tol
     # the save was cut off and nothing happened.
     events = [event for event in events if event.event == "delete" or event.new in refs or event.new in deleted]
     known = {event.new for event in events}
-    told: list[Entry] = [*events]
+    told: list[Change] = [*events]
     told += [
         Event("save", ref.tag.version, None, ref.id, None, ref.created, ref.created, "")
         for ref in refs.values()
@@ -117,7 +117,7 @@ def _changes(store: Store, name: str, refs: Mapping[ObjectId, Ref], noted: Itera
     return happened
 
 
-def _told(store: Store, name: str, entry: Entry) -> Told:
+def _told(store: Store, name: str, entry: Change) -> Told:
     if isinstance(entry, Event):
         return Told(Tag(name, entry.version), entry, _message(store, name, entry))
     if isinstance(entry, Moved):

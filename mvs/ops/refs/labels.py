@@ -36,9 +36,18 @@ def label(store: Store, spec: Spec, labels: Mapping[str, str], *, now: Callable[
         changed = {key: (before.get(key), after.get(key)) for key in labels if before.get(key) != after.get(key)}
         if changed:
             notes = Notes(ref.tag, ref.id, after)
-            if len(notes.encode()) > MAX_BYTES:
-                raise InvalidMetadata(f"the labels of '{ref.tag}' would have more than {MAX_BYTES >> 20} MiB")
+            check_size(notes)
             at = store.next_time(ref.tag.name, now())
             store.journal.append(ref.tag.name, [Noted(ref.tag.version, ref.id, changed, at, by)])
             store.notes.write(notes)
     return query.stored(store, ref, manifest)
+
+
+def check_size(notes: Notes) -> None:
+    """Refuse notes that are too many to be read again.
+
+    Raises:
+        InvalidMetadata: they are.
+    """
+    if len(notes.encode()) > MAX_BYTES:
+        raise InvalidMetadata(f"the labels of '{notes.tag}' would have more than {MAX_BYTES >> 20} MiB")

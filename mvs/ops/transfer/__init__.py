@@ -1,18 +1,22 @@
 """Versions between this store and a remote: only what is missing travels, and refs go last."""
 
-from mvs.ops.transfer import bundle
+from mvs.ops.transfer import beside, bundle
+from mvs.ops.transfer.beside import Beside, Differs
 from mvs.ops.transfer.pull import Here, Pulled, PullPlan, plan_pull, pull
 from mvs.ops.transfer.push import Pushed, PushPlan, plan_push, push
 from mvs.ops.transfer.upkeep import Collection, Health, check, collect, delete, plan_collect
 
 __all__ = [
+    "Beside",
     "Collection",
+    "Differs",
     "Health",
     "Here",
     "PullPlan",
     "Pulled",
     "PushPlan",
     "Pushed",
+    "beside",
     "bundle",
     "check",
     "collect",

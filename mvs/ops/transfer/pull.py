@@ -11,6 +11,8 @@ from mvs.format.lines.refs import Ref
 from mvs.format.manifest import Manifest
 from mvs.format.pack import Record, check_of
 from mvs.format.remote import PackPlace
+from mvs.ops.transfer import beside
+from mvs.ops.transfer.beside import Beside, Protects
 from mvs.ops.transfer.holdings import Holdings, by_pack, closure
 from mvs.running.progress import Progress
 from mvs.store.packs.arriving import Arrival
@@ -33,6 +35,13 @@ class PullPlan:
     manifests: tuple[Manifest, ...]
     present: tuple[Ref, ...]
     packs: tuple[tuple[PackPlace, tuple[Record, ...], bool], ...]
+    state: State
+
+    @property
+    def refs(self) -> tuple[Ref, ...]:
+        """The refs of all versions that were asked for."""
+        new = ((manifest, self.state.versions[str(manifest.tag)]) for manifest in self.manifests)
+        return (*(Ref(manifest.tag, known.id, known.created) for manifest, known in new), *self.present)
 
     @property
     def bytes(self) -> int:
@@ -59,6 +68,7 @@ class Pulled:
     refs: tuple[Ref, ...]
     present: tuple[Ref, ...]
     received: int
+    beside: Beside
 
 
 def plan_pull(store: Store, remote: Remote, tags: Iterable[str], state: State) -> PullPlan:
@@ -99,13 +109,23 @@ def plan_pull(store: Store, remote: Remote, tags: Iterable[str], state: State) -
     for name, records in by_pack(found).items():
         index = remote.packs.index(places[name])
         packs.append((places[name], tuple(records), len(records) == len(index.records)))
-    return PullPlan(remote.name, tuple(manifests), tuple(present), tuple(packs))
+    return PullPlan(remote.name, tuple(manifests), tuple(present), tuple(packs), state)
 
 
 def pull(
-    store: Store, remote: Remote, tags: Iterable[str], *, now: Callable[[], int], by: str, progress: Progress
+    store: Store,
+    remote: Remote,
+    tags: Iterable[str],
+    *,
+    now: Callable[[], int],
+    by: str,
+    progress: Progress,
+    protects: Protects = lambda _: False,
+    force: bool = False,
 ) -> Pulled:
-    """Bring versions here: packs first, each record decoded and compared with its id, refs last.
+    """Bring versions here: packs first, each record decoded and compared with its id, then refs, then what is beside.
+
+    With `force` aliases and notes win that are there.
 
     Raises:
         TagExists: this store has a tag with other content.
@@ -129,7 +149,10 @@ def pull(
             progress.finish()
         store.accept(arrivals, session.path)
     refs = tuple(_publish(store, manifest, now=now, by=by) for manifest in plan.manifests)
-    return Pulled(refs, plan.present, plan.bytes)
+    found = beside.receive(
+        store, remote, plan.state, [*refs, *plan.present], force=force, protects=protects, now=now, by=by
+    )
+    return Pulled(refs, plan.present, plan.bytes, found)
 
 
 def _publish(store: Store, manifest: Manifest, *, now: Callable[[], int], by: str) -> Ref:

@@ -11,6 +11,8 @@ from mvs.format.lines.refs import Ref
 from mvs.format.pack import Index, Record
 from mvs.format.remote import Entry, PackPlace, Sent, index_key
 from mvs.ops import dedup
+from mvs.ops.transfer import beside
+from mvs.ops.transfer.beside import Beside, Changes
 from mvs.ops.transfer.holdings import Held, Holdings, by_pack, closure
 from mvs.running.progress import Progress
 from mvs.store.packs.files import Pack
@@ -31,6 +33,8 @@ class PushPlan:
     present: tuple[Ref, ...]
     size: int
     packing: dedup.Plan
+    beside: Beside
+    force: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +45,13 @@ class Pushed:
     present: tuple[Ref, ...]
     packs: int
     sent: int
+    beside: Beside
 
 
-def plan_push(store: Store, remote: Remote, refs: Iterable[Ref], *, progress: Progress) -> PushPlan:
-    """Return what a push would send; nothing is changed anywhere.
+def plan_push(
+    store: Store, remote: Remote, refs: Iterable[Ref], *, progress: Progress, force: bool = False
+) -> PushPlan:
+    """Return what a push would send; nothing is changed anywhere. With `force` aliases and notes win that are here.
 
     Raises:
         TagExists: the remote has a tag with other content.
@@ -62,7 +69,9 @@ def plan_push(store: Store, remote: Remote, refs: Iterable[Ref], *, progress: Pr
     }
     packing = dedup.plan(store, new, progress=progress)
     items = tuple(item for item in packing.items if item.blob in sizes and store.objects.packs.find(item.blob) is None)
-    return PushPlan(remote.name, tuple(new), tuple(present), sum(sizes.values()), replace(packing, items=items))
+    found = beside.sending(store, remote, state, [*new, *present], force=force).facts()
+    packing = replace(packing, items=items)
+    return PushPlan(remote.name, tuple(new), tuple(present), sum(sizes.values()), packing, found, force)
 
 
 def push(
@@ -78,6 +87,8 @@ def push(
 ) -> Pushed:
     """Do what a plan says: pack what is loose, send what the remote lacks, and let it have the versions in one step.
 
+    Their aliases and notes go in the same step.
+
     What is loose stays loose. An interrupted push has changed nothing that anybody sees; the next one goes on.
     What is `assumed` is not sent: whoever reads there has it.
 
@@ -89,23 +100,32 @@ def push(
     sender = _Sender(store, remote, progress, jobs, assumed)
     sent = 0
     packs: set[ObjectId] = set()
+    changes = Changes()
 
     def make(state: State) -> Entry | None:
         # Again for every entry of others: what they brought need not go, and what they gave up must go again.
-        nonlocal sent
+        nonlocal sent, changes
         _, new = _sorted(remote, state, plan.refs)
-        if not new:
+        changes = beside.sending(store, remote, state, [*plan.refs, *plan.present], force=plan.force)
+        versions, places, count = sender.send(state, new) if new else ([], [], 0)
+        if not (versions or changes.aliases or changes.notes):
             return None
-        versions, places, count = sender.send(state, new)
         sent += count
         packs.update(place.name for place in places)
-        return state.next_entry(now(), by, packs=tuple(places), versions=tuple(versions))
+        return state.next_entry(
+            now(),
+            by,
+            packs=tuple(places),
+            versions=tuple(versions),
+            aliases=changes.moves(),
+            notes=changes.labels(),
+        )
 
-    if plan.refs:
-        if plan.packing.items:
-            dedup.run(store, plan.packing, progress=progress, jobs=jobs, keep_loose=True)
-        remote.log.commit(make)
-    return Pushed(plan.refs, plan.present, len(packs), sent)
+    if plan.packing.items:
+        dedup.run(store, plan.packing, progress=progress, jobs=jobs, keep_loose=True)
+    remote.log.commit(make)
+    beside.agree(store, remote, changes, now=now, by=by)
+    return Pushed(plan.refs, plan.present, len(packs), sent, changes.facts())
 
 
 class _Sender:

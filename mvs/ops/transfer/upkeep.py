@@ -7,10 +7,10 @@ from typing import Any
 
 from blake3 import blake3
 
-from mvs.errors import Corrupt, CorruptRemote
+from mvs.errors import Corrupt, CorruptRemote, Protected, command
 from mvs.format.ids import ObjectId
 from mvs.format.manifest import Manifest
-from mvs.format.remote import Entry, PackPlace, index_key
+from mvs.format.remote import Entry, Move, PackPlace, index_key
 from mvs.ops.transfer.holdings import Holdings, closure
 from mvs.running.progress import Progress
 from mvs.store.remote.remote import Remote
@@ -51,10 +51,11 @@ class Health:
         }
 
 
-def delete(remote: Remote, tags: Iterable[str], *, now: Callable[[], int], by: str) -> list[str]:
+def delete(remote: Remote, tags: Iterable[str], *, now: Callable[[], int], by: str, force: bool = False) -> list[str]:
     """Let a remote have versions no longer, in one step; return those that it had. Their files go with `collect`.
 
     Raises:
+        Protected: an alias there points at one, and not `force`, with which it goes too.
         RemoteFailed: it cannot be reached.
     """
     wanted = list(tags)
@@ -64,7 +65,18 @@ def delete(remote: Remote, tags: Iterable[str], *, now: Callable[[], int], by: s
         gone[:] = [tag for tag in wanted if tag in state.versions]
         if not gone:
             return None
-        return state.next_entry(now(), by, deleted=tuple((tag, state.versions[tag].id) for tag in gone))
+        deleted = tuple((tag, state.versions[tag].id) for tag in gone)
+        tags = {(tag.partition(":")[0], id): tag for tag, id in deleted}
+        lost = {alias: id for alias, id in state.aliases.items() if (alias.partition("@")[0], id) in tags}
+        if lost and not force:
+            alias, id = min(lost.items())
+            raise Protected(
+                f"the alias '{alias}' points at '{tags[alias.partition('@')[0], id]}' at '{remote.name}': move it "
+                "first, or pass --force (force=True), which removes it there",
+                hint=command("mvs", "list", "--remote", remote.name),
+            )
+        moves = tuple(Move(alias, id, None) for alias, id in sorted(lost.items()))
+        return state.next_entry(now(), by, deleted=deleted, aliases=moves)
 
     remote.log.commit(make)
     return gone

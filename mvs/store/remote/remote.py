@@ -5,7 +5,7 @@ from functools import cached_property
 from blake3 import blake3
 
 from mvs.backends.buckets import Address, Bucket, open_bucket
-from mvs.backends.buckets.bundle import BundleBucket
+from mvs.backends.buckets.bundle import BundleBucket, NewBundle
 from mvs.backends.directory import Directory
 from mvs.store.remote.log import Log, last_seen, probe
 from mvs.store.remote.packs import RemotePacks
@@ -35,21 +35,21 @@ class Remote:
     @cached_property
     def log(self) -> Log:
         """Its history."""
-        return Log(self.bucket, self._disk, self._key)
+        return Log(self.bucket, self._disk, self.key)
 
     @cached_property
     def packs(self) -> RemotePacks:
         """What lies there."""
-        return RemotePacks(self.bucket, self._disk, self._key)
+        return RemotePacks(self.bucket, self._disk, self.key)
 
     @property
     def is_bundle(self) -> bool:
         """Whether it is a file that may go without what its reader has."""
-        return isinstance(self.bucket, BundleBucket)
+        return isinstance(self.bucket, BundleBucket | NewBundle)
 
     def last_seen(self) -> State:
         """Return what it had when it was last looked at; it is not asked."""
-        return last_seen(self._disk, self._key)
+        return last_seen(self._disk, self.key)
 
     def is_safe(self) -> bool:
         """Tell whether of two writers that create a key the second one is refused; writes and removes a key.
@@ -60,5 +60,6 @@ class Remote:
         return probe(self.bucket)
 
     @property
-    def _key(self) -> str:
+    def key(self) -> str:
+        """What this store knows the remote by, whatever its name."""
         return blake3(self.address.url.encode()).hexdigest()[:32]

@@ -7,10 +7,12 @@ from typing import Any
 
 import msgpack
 
-from mvs.errors import Corrupt, CorruptRemote
+from mvs.errors import Corrupt, CorruptRemote, InvalidMetadata, InvalidTag
 from mvs.format.ids import ObjectId
 from mvs.format.manifest import Manifest
-from mvs.format.remote import NO_ENTRY, Entry, PackPlace, id_of
+from mvs.format.names import Alias
+from mvs.format.remote import NO_ENTRY, Entry, Note, PackPlace, id_of
+from mvs.format.values import labels_of
 
 # The form of a state that is kept in the cache.
 _VERSION = 2
@@ -68,11 +70,12 @@ class State:
             if not self.counts(place) or place.generation < entry.fence:
                 raise CorruptRemote(f"entry {entry.number} of the remote's log counts on a pack that was given up")
             packs[place.name] = place
-        versions = dict(self.versions)
+        versions, notes = dict(self.versions), dict(self.notes)
         for tag, id in entry.deleted:
             if tag not in versions or versions[tag].id != id:
                 raise CorruptRemote(f"entry {entry.number} of the remote's log deletes '{tag}', which is not there")
             del versions[tag]
+            notes.pop(tag, None)
         for sent in entry.versions:
             tag, known = _known(sent.manifest, sent.packs, entry.number)
             if tag in versions or any(name not in packs for name in sent.packs):
@@ -81,25 +84,30 @@ class State:
         if any(name not in packs for known in versions.values() for name in known.packs):
             raise CorruptRemote(f"entry {entry.number} of the remote's log gives up a pack that a version needs")
         aliases = dict(self.aliases)
+        there = {(tag.partition(":")[0], known.id) for tag, known in versions.items()} if entry.aliases else set()
         for move in entry.aliases:
             if aliases.get(move.alias) != move.old:
                 raise CorruptRemote(f"entry {entry.number} of the remote's log moves '{move.alias}' from elsewhere")
+            if not _is_alias(move.alias) or (move.new and (move.alias.partition("@")[0], move.new) not in there):
+                raise CorruptRemote(f"entry {entry.number} of the remote's log moves '{move.alias}' to nowhere")
             if move.new is None:
                 aliases.pop(move.alias, None)
             else:
                 aliases[move.alias] = move.new
         for note in entry.notes:
-            labels = dict(self.notes.get(note.tag, {}))
+            if note.tag not in versions or not _is_label(note):
+                raise CorruptRemote(f"entry {entry.number} of the remote's log has a label that no version can have")
+            labels = dict(notes.get(note.tag, {}))
             if note.value is None:
                 labels.pop(note.key, None)
             else:
                 labels[note.key] = note.value
-            self.notes[note.tag] = labels
+            notes[note.tag] = labels
         self.condemned |= {(name, self.packs[name].generation) for name in gone & self.packs.keys()}
         self.fence = max(self.fence, entry.fence)
         self.condemned = {place for place in self.condemned if place[1] >= self.fence}
         self.generation = entry.number if entry.collects else self.generation
-        self.packs, self.versions, self.aliases = packs, versions, aliases
+        self.packs, self.versions, self.aliases, self.notes = packs, versions, aliases, notes
         self.number, self.last = entry.number, id_of(data)
 
     def encode(self) -> bytes:
@@ -154,3 +162,20 @@ def _known(data: bytes, packs: Iterable[ObjectId], number: int) -> tuple[str, Kn
     except Corrupt as error:
         raise CorruptRemote(f"entry {number} of the remote's log has a damaged manifest: {error.message}") from error
     return str(manifest.tag), Known(ObjectId.of(data), manifest.created, tuple(packs), number)
+
+
+def _is_alias(text: str) -> bool:
+    try:
+        return str(Alias.parse(text)) == text
+    except InvalidTag:
+        return False
+
+
+def _is_label(note: Note) -> bool:
+    if note.value == "":
+        return False
+    try:
+        labels_of({note.key: note.value or ""})
+    except InvalidMetadata:
+        return False
+    return True

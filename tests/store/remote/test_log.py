@@ -3,6 +3,7 @@
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from mvs.errors import CorruptRemote, RemoteChanged, RemoteFailed
 from mvs.format.ids import ObjectId
 from mvs.format.manifest import Manifest, Tree
 from mvs.format.names import Tag
-from mvs.format.remote import TIP_KEY, Entry, Move, PackPlace, Sent, entry_key, run_key
+from mvs.format.remote import TIP_KEY, Entry, Move, Note, PackPlace, Sent, entry_key, run_key
 from mvs.store.remote.log import Log, probe
 from mvs.store.remote.state import State
 from tests.store.remote.buckets import Broken, Counting, Forgetful
@@ -99,7 +100,9 @@ def test_whose_answer_was_lost_finds_his_own_entry_and_does_not_write_another(
 def test_a_move_made_on_a_wrong_belief_is_made_again_on_the_right_one(bucket: FolderBucket, tmp_path: Path) -> None:
     log, other = log_of(bucket, tmp_path / "a"), log_of(bucket, tmp_path / "b")
     log.begin(single_writer=False)
-    one, two = ObjectId(bytes([1]) * 32), ObjectId(bytes([2]) * 32)
+    add(log, "m:1")
+    add(log, "m:2")
+    one, two = (ObjectId.of(manifest(tag)) for tag in ("m:1", "m:2"))
     seen: list[ObjectId | None] = []
 
     def make(state: State) -> Entry:
@@ -111,6 +114,40 @@ def test_a_move_made_on_a_wrong_belief_is_made_again_on_the_right_one(bucket: Fo
     log.commit(make)
     assert seen == [None, one]
     assert log.state().aliases == {"m@prod": two}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"aliases": (Move("m@prod", None, ObjectId.of(manifest("m:2"))),)},
+        {"aliases": (Move("n@prod", None, ObjectId.of(manifest("m:1"))),)},
+        {"aliases": (Move("m@latest", None, ObjectId.of(manifest("m:1"))),)},
+        {"aliases": (Move("../m@prod", None, ObjectId.of(manifest("m:1"))),)},
+        {"notes": (Note("m:2", "stage", "new"),)},
+        {"notes": (Note("m:1", "sta=ge", "new"),)},
+        {"notes": (Note("m:1", "stage", ""),)},
+    ],
+)
+def test_aliases_and_notes_that_no_version_can_have_are_refused(
+    bucket: FolderBucket, tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    """Whoever can write to a bucket must not write to the stores of those who read it."""
+    log = log_of(bucket, tmp_path / "a")
+    log.begin(single_writer=False)
+    state = add(log, "m:1")
+    bucket.create(entry_key(2), entry(state, **wrong).encode())
+    with pytest.raises(CorruptRemote, match="entry 2"):
+        log.state()
+
+
+def test_a_version_that_goes_takes_its_notes_with_it(bucket: FolderBucket, tmp_path: Path) -> None:
+    """The next one of this tag may be another model."""
+    log = log_of(bucket, tmp_path / "a")
+    log.begin(single_writer=False)
+    id = add(log, "m:1").versions["m:1"].id
+    log.commit(lambda state: entry(state, notes=(Note("m:1", "reviewed", "yes"),)))
+    assert log.commit(lambda state: entry(state, deleted=(("m:1", id),))).notes == {}
+    assert add(log, "m:1").notes == {}
 
 
 def test_many_entries_are_read_anew_with_few_requests(bucket: FolderBucket, tmp_path: Path) -> None:
