@@ -2,7 +2,8 @@
 
 import builtins
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mvs import ops
 from mvs.errors import AliasNotFound, AmbiguousSpec, NameNotFound, NeedsAll, VersionNotFound, command
@@ -10,7 +11,7 @@ from mvs.format.ids import ObjectId
 from mvs.format.lines.refs import Ref
 from mvs.format.manifest import Manifest
 from mvs.format.names import Spec
-from mvs.handles.version import Version
+from mvs.handles.version import Version, iso, moment
 from mvs.ops.find.query import Stored
 from mvs.running.progress import Progress
 from mvs.store.cache.catalog.moving import Moving
@@ -22,6 +23,32 @@ if TYPE_CHECKING:
     from mvs.store.remote.state import State
 
 _SHOWN = 8
+
+
+class RemoteInfo(NamedTuple):
+    """What there is at a remote.
+
+    Attributes:
+        versions: how many versions it has.
+        names: of how many names.
+        packs: in how many packs their files lie.
+        bytes: how long these are.
+        entries: how many entries its log has.
+        pushed: when the newest of its versions came, aware, in UTC; None where it has none.
+        by: who pushed that, as `user@host`.
+    """
+
+    versions: int
+    names: int
+    packs: int
+    bytes: int
+    entries: int
+    pushed: datetime | None
+    by: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts as JSON holds them, the form `--json` prints."""
+        return {**self._asdict(), "pushed": iso(self.pushed) if self.pushed else None}
 
 
 class Remote:
@@ -45,6 +72,25 @@ class Remote:
     def url(self) -> str:
         """Where it is."""
         return self._place.address.url
+
+    def info(self) -> RemoteInfo:
+        """Return what there is, in all.
+
+        Raises:
+            RemoteFailed: it cannot be reached.
+        """
+        state = self._place.log.state()
+        newest = max((known.number for known in state.versions.values()), default=None)
+        entry = self._place.log.entry(newest) if newest else None
+        return RemoteInfo(
+            len(state.versions),
+            len({tag.partition(":")[0] for tag in state.versions}),
+            len(state.packs),
+            sum(place.size for place in state.packs.values()),
+            state.number,
+            moment(entry.at) if entry else None,
+            entry.by if entry else None,
+        )
 
     def list(self, name: str | None = None) -> "list[Version]":
         """Return its versions, of all names or of one, most recently saved first.

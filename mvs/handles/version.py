@@ -91,7 +91,7 @@ class Change(NamedTuple):
     def to_dict(self) -> dict[str, Any]:
         """Return the facts as JSON holds them, the form `--json` prints."""
         before = str(self.before) if self.before else None
-        return {**self._asdict(), "tag": str(self.tag), "at": _iso(self.at), "before": before}
+        return {**self._asdict(), "tag": str(self.tag), "at": iso(self.at), "before": before}
 
 
 class AliasInfo(NamedTuple):
@@ -117,7 +117,7 @@ class AliasInfo(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts as JSON holds them, the form `--json` prints."""
-        return {**self._asdict(), "tag": str(self.tag), "at": _iso(self.at) if self.at else None}
+        return {**self._asdict(), "tag": str(self.tag), "at": iso(self.at) if self.at else None}
 
 
 class Relative(NamedTuple):
@@ -141,7 +141,7 @@ class Relative(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts as JSON holds them, the form `--json` prints."""
-        tag, created = str(self.tag) if self.tag else None, _iso(self.created) if self.created else None
+        tag, created = str(self.tag) if self.tag else None, iso(self.created) if self.created else None
         return {**self._asdict(), "tag": tag, "created": created}
 
 
@@ -359,7 +359,7 @@ class Version:
             "version": self.version,
             "id": self.id,
             "tree": self.tree,
-            "created": _iso(self.created),
+            "created": iso(self.created),
             "size": self.size,
             "labels": self.labels,
             "metadata": self.metadata,
@@ -411,5 +411,6 @@ def moment(at: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
 
 
-def _iso(when: datetime) -> str:
+def iso(when: datetime) -> str:
+    """Return a time as JSON holds it."""
     return when.isoformat(timespec="microseconds").replace("+00:00", "Z")

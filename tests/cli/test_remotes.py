@@ -28,6 +28,9 @@ def test_a_version_goes_and_comes(cli: Cli, repo: mvs.Repository, folder: Path, 
         "present": ["bert:v1"],
         "packs": 0,
         "bytes": 0,
+        "aliases": [],
+        "notes": [],
+        "differs": [],
     }
     other = mvs.init(tmp_path / "other")
     other.add_remote("origin", str(there))
@@ -73,3 +76,31 @@ def test_what_is_no_remote_is_told(cli: Cli, tmp_path: Path) -> None:
     cli("remote", "add", "site", tmp_path / "site", code=56)
     cli("remote", "add", "site", "gopher://hole", code=14)
     cli("remote", "add", "Not A Name", tmp_path / "x", code=11)
+
+
+def test_a_remote_is_shown(cli: Cli, folder: Path, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    cli("remote", "add", "origin", there)
+    assert cli("remote", "show").stdout.splitlines()[-1] == "pushed:    never"
+    cli("save", folder, "bert:v1")
+    cli("save", folder, "acme/bert:v1")
+    cli("push", "--all")
+    cli("gc", "--remote", "origin")
+    found = json.loads(cli("remote", "show", "origin", "--json").stdout)
+    stored = sum(path.stat().st_size for path in there.rglob("*.pack"))
+    assert found.pop("pushed").endswith("Z")
+    assert found.pop("by").startswith("tester@")
+    assert found == {
+        "name": "origin",
+        "url": str(there),
+        "default": True,
+        "versions": 2,
+        "names": 2,
+        "packs": len(list(there.rglob("*.pack"))),
+        "bytes": stored,
+        "entries": 2,
+    }
+    shown = cli("remote", "show").stdout
+    assert "versions:  2 of 2 names" in shown
+    assert "by tester@" in shown
+    cli("remote", "show", "nowhere", code=28)

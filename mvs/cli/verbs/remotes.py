@@ -190,6 +190,29 @@ def remote_list(repo: Repository, as_json: bool) -> None:
         render.table(("NAME", "URL", ""), [_row(name, settings) for name, settings in repo.remotes.items()])
 
 
+@remote.command("show", cls=Verb)
+@click.argument("name", required=False, shell_complete=complete_remote)
+@json_option
+@pass_repository
+def remote_show(repo: Repository, name: str | None, as_json: bool) -> None:
+    """Show what there is at a remote, and who pushed there last"""
+    place = repo.remote(name)
+    found, kept = place.info(), repo.remotes[place.name]
+    if as_json:
+        render.as_json({"name": place.name, **kept, **found.to_dict()})
+        return
+    facts = {
+        "name": f"{place.name}{' (default)' if kept.get('default') else ''}",
+        "url": render.plain(place.url),
+        "versions": f"{found.versions} of {render.count(found.names, 'name')}",
+        "stored": f"{render.size(found.bytes)} in {render.count(found.packs, 'pack')}",
+        "entries": str(found.entries),
+        "pushed": f"{render.moment(found.pushed)} by {render.plain(found.by or '')}" if found.pushed else "never",
+    }
+    for key, value in facts.items():
+        click.echo(f"{key + ':':<10} {value}")
+
+
 @remote.command("remove", cls=Verb)
 @click.argument("name", shell_complete=complete_remote)
 @pass_repository

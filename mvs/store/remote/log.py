@@ -119,17 +119,24 @@ class Log:
     def manifest(self, tag: str, state: State) -> bytes:
         """Return the bytes of the manifest of a version that a state has."""
         known = state.versions[tag]
-        data = self._read(entry_key(known.number))
-        if data is None:
-            # It is in the cache in a run of entries, or nowhere.
-            run = next(iter(self._runs(known.number - 1, known.number)), None)
-            if run is None:
-                raise CorruptRemote(f"entry {known.number} of the remote's log is gone")
-            data = run
-        for sent in Entry.decode(data).versions:
+        for sent in self.entry(known.number).versions:
             if ObjectId.of(sent.manifest) == known.id:
                 return sent.manifest
         raise CorruptRemote(f"entry {known.number} of the remote's log is another one than before")
+
+    def entry(self, number: int) -> Entry:
+        """Return an entry that there is.
+
+        Raises:
+            CorruptRemote: it is gone, or damaged.
+        """
+        data = self._read(entry_key(number))
+        if data is None:
+            # It is in the cache in a run of entries, or nowhere.
+            data = next(iter(self._runs(number - 1, number)), None)
+        if data is None:
+            raise CorruptRemote(f"entry {number} of the remote's log is gone")
+        return Entry.decode(data)
 
     def manifests(self, state: State) -> Iterator[bytes]:
         """Yield the bytes of the manifests of all versions that a state has."""
