@@ -38,6 +38,7 @@ VERBS = {
     "pull": "remotes",
     "fetch": "remotes",
     "remote": "remotes",
+    "mirror": "remotes",
     "bundle": "bundles",
     "import": "bundles",
     "clone": "bundles",

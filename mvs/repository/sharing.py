@@ -26,7 +26,7 @@ from mvs.repository.upkeep import Upkeep
 from mvs.repository.workspace import Workspace
 
 if TYPE_CHECKING:
-    from mvs.ops.transfer import Beside, Pulled, PullPlan, Pushed, PushPlan
+    from mvs.ops.transfer import Beside, Mirrored, Pulled, PullPlan, Pushed, PushPlan
     from mvs.store.remote.remote import Remote as Place
 
 _OPTIONS = ("endpoint", "region")
@@ -79,14 +79,9 @@ class Sharing(Upkeep):
         if not place.log.exists():
             if not make:
                 raise RemoteFailed(f"there is no remote at '{url}'")
-            if not place.is_safe() and not single_writer:
-                raise RemoteUnsafe(
-                    f"the server of '{url}' lets two writers create the same key; it will do for one at a time",
-                    hint=command("mvs", "remote", "add", name, url, "--single-writer"),
-                )
+            _begin(place, name, url, single_writer=single_writer)
             if single_writer:
                 told["single-writer"] = True
-            place.log.begin(single_writer=single_writer)
         workspace.write_remote(self._space.control, name, told)
         self._reload()
 
@@ -183,6 +178,37 @@ class Sharing(Upkeep):
         place = self._remote(remote)
         return self._pulled(place, specs, force=force)
 
+    def plan_mirror(self, source: str, target: str) -> "Mirrored":
+        """Return what `mirror` would do with the same arguments, and change nothing.
+
+        Raises:
+            RemoteNotFound, TagExists, RemoteFailed: as `mirror`.
+        """
+        return ops.transfer.plan_mirror(self._named(source), self._named(target))
+
+    def mirror(self, source: str, target: str) -> "Mirrored":
+        """Let the remote `target` have all that the remote `source` has; each is a name or a URL.
+
+        Packs go as they are, those that it lacks, and all versions appear there at once. Aliases and notes are what
+        they are at the source; what only the target has stays. An interrupted mirror goes on where it was. Nothing
+        of it comes into this store.
+
+        Raises:
+            RemoteNotFound: there is no such source.
+            TagExists: the target has a tag with other content.
+            CorruptRemote: the source is damaged, or a bundle that goes without what its reader has.
+            RemoteUnsafe: the target is to be made, and does not keep two writers apart.
+            RemoteFailed: one of them cannot be reached.
+        """
+        ours, theirs = self._named(source), self._named(target)
+        if not ours.log.exists():
+            raise RemoteNotFound(f"there is no remote at '{source}'", hint="mvs remote list")
+        if not theirs.log.exists():
+            _begin(theirs, "NAME", target, single_writer=False)
+        return ops.transfer.mirror(
+            self._store, ours, theirs, now=self._now, by=workspace.actor(), progress=self._progress
+        )
+
     def remote(self, name: str | None = None) -> Remote:
         """Return a remote, the default one without a name, to look into without pulling.
 
@@ -276,6 +302,10 @@ class Sharing(Upkeep):
             name = self._default()
         return self._place(name, self._settings(name))
 
+    def _named(self, name: str) -> "Place":
+        """Return the remote of a name, or at a URL."""
+        return self._remote(name) if name in self.remotes else self._place(name, {"url": _absolute(name)})
+
     def _default(self) -> str:
         if not self.remotes:
             raise RemoteNotFound("this repository has no remote", hint="mvs remote add origin URL")
@@ -307,6 +337,20 @@ def _absolute(url: str) -> str:
         raise InvalidInput("a URL of a remote holds no user and no password: they belong in the environment")
     address = Address(url)
     return workspace.absolute(address.path) if address.is_folder else url.rstrip("/")
+
+
+def _begin(place: "Place", name: str, url: str, *, single_writer: bool) -> None:
+    """Make a remote where there is none.
+
+    Raises:
+        RemoteUnsafe: the server lets two writers create the same key, and not `single_writer`.
+    """
+    if not place.is_safe() and not single_writer:
+        raise RemoteUnsafe(
+            f"the server of '{url}' lets two writers create the same key; it will do for one at a time",
+            hint=command("mvs", "remote", "add", name, url, "--single-writer"),
+        )
+    place.log.begin(single_writer=single_writer)
 
 
 def _shown(value: str | None) -> str:

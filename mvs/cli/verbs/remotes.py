@@ -1,4 +1,4 @@
-"""Verbs that reach out: push, pull, remote."""
+"""Verbs that reach out: push, pull, fetch, mirror, remote."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -138,6 +138,22 @@ def fetch(repo: Repository, name: str | None, as_json: bool) -> None:
     """Learn what a remote has, without bringing any file here"""
     found = repo.fetch(name)
     _tell({"versions": found}, as_json, render.count(found, "version"))
+
+
+@click.command(cls=Verb)
+@click.argument("source", metavar="SRC", shell_complete=complete_remote)
+@click.argument("target", metavar="DST", shell_complete=complete_remote)
+@click.option("--dry-run", is_flag=True, help="Only tell what would be sent")
+@json_option
+@pass_repository
+def mirror(repo: Repository, source: str, target: str, dry_run: bool, as_json: bool) -> None:
+    """Let the remote DST have all that the remote SRC has; each is a name or a URL
+
+    Only what it lacks travels, and what only DST has stays there. Nothing of it comes here.
+    """
+    done = repo.plan_mirror(source, target) if dry_run else repo.mirror(source, target)
+    text = f"{_versions(done.versions)} in {render.count(done.packs, 'pack')}, {render.size(done.bytes)}"
+    _tell(done.to_dict(), as_json, f"would send {text}" if dry_run else f"sent {text}")
 
 
 @click.group(short_help="Name the places that versions are shared through")

@@ -2,6 +2,7 @@
 
 from mvs.ops.transfer import beside, bundle
 from mvs.ops.transfer.beside import Beside, Differs
+from mvs.ops.transfer.mirror import Mirrored, mirror, plan_mirror
 from mvs.ops.transfer.pull import Here, Pulled, PullPlan, plan_pull, pull
 from mvs.ops.transfer.push import Pushed, PushPlan, plan_push, push
 from mvs.ops.transfer.upkeep import Collection, Health, check, collect, delete, plan_collect
@@ -12,6 +13,7 @@ __all__ = [
     "Differs",
     "Health",
     "Here",
+    "Mirrored",
     "PullPlan",
     "Pulled",
     "PushPlan",
@@ -21,7 +23,9 @@ __all__ = [
     "check",
     "collect",
     "delete",
+    "mirror",
     "plan_collect",
+    "plan_mirror",
     "plan_pull",
     "plan_push",
     "pull",
