@@ -280,10 +280,11 @@ class Sharing(Upkeep):
             protects=self._protects,
             force=force,
         )
-        self._tell_differing(done.beside, place.name)
+        self._tell_differing(done.beside, place.name, settled=place.is_bundle)
         return done
 
-    def _tell_differing(self, found: "Beside", remote: str) -> None:
+    def _tell_differing(self, found: "Beside", remote: str, *, settled: bool = False) -> None:
+        """Tell what stays one thing here and another one there; `settled` where nobody can make it the same there."""
         for each in found.differs:
             if each.held:
                 self._progress.notice(
@@ -292,10 +293,9 @@ class Sharing(Upkeep):
                 )
             else:
                 what = f"alias '{each.alias}'" if each.alias else f"label '{each.key}' of '{each.tag}'"
-                self._progress.notice(
-                    f"the {what} is {_shown(each.here)} here and {_shown(each.there)} at '{remote}', both changed; "
-                    "pull --force takes what is there, push --force (force=True) what is here"
-                )
+                told = f"the {what} is {_shown(each.here)} here and {_shown(each.there)} at '{remote}'"
+                ways = "pull --force takes what is there, push --force (force=True) what is here"
+                self._progress.notice(f"{told}, and stays so" if settled else f"{told}, both changed; {ways}")
 
     def _remote(self, name: str | None) -> "Place":
         if name is None:

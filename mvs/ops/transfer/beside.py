@@ -75,6 +75,10 @@ class Changes:
     agreed_aliases: dict[str, dict[str, ObjectId | None]] = field(default_factory=lambda: defaultdict(dict))
     agreed_notes: dict[str, dict[str, tuple[ObjectId, Labels]]] = field(default_factory=lambda: defaultdict(dict))
 
+    def __bool__(self) -> bool:
+        """Tell whether there is anything to be done, or to be noted."""
+        return bool(self.aliases or self.notes or self.agreed_aliases or self.agreed_notes)
+
     def facts(self) -> Beside:
         """Return what is told of them."""
         return Beside(tuple(map(str, self.aliases)), tuple(map(str, self.notes)), tuple(self.differs))
@@ -145,7 +149,7 @@ def receive(
     done = Changes()
     for name, chosen in sorted(by_name.items()):
         found = receiving(store, remote, state, chosen, force=force, protects=protects)
-        if found.aliases or found.notes or found.agreed_aliases or found.agreed_notes:
+        if found:
             with store.exclusive():
                 # Looked at again: others may have been quicker.
                 found = receiving(store, remote, state, chosen, force=force, protects=protects)

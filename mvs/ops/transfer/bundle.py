@@ -76,4 +76,7 @@ def opened(store: Store, path: str) -> Iterator[Remote]:
         remote = Remote(os.path.basename(path), Address(path), disk, bucket)
         if not remote.log.exists():
             raise CorruptRemote(f"'{path}' is no bundle: it has no 'format'")
+        # Nobody writes to it: an entry that is not found under its name is lost, and is not yet to come.
+        if remote.log.state().number < remote.log.tip():
+            raise CorruptRemote(f"'{path}' is damaged: an entry of its log is gone")
         yield remote

@@ -33,8 +33,13 @@ class PushPlan:
     present: tuple[Ref, ...]
     size: int
     packing: dedup.Plan
-    beside: Beside
+    changes: Changes
     force: bool
+
+    @property
+    def beside(self) -> Beside:
+        """Aliases and notes that would go, and what differs."""
+        return self.changes.facts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ def plan_push(
     }
     packing = dedup.plan(store, new, progress=progress)
     items = tuple(item for item in packing.items if item.blob in sizes and store.objects.packs.find(item.blob) is None)
-    found = beside.sending(store, remote, state, [*new, *present], force=force).facts()
+    found = beside.sending(store, remote, state, [*new, *present], force=force)
     packing = replace(packing, items=items)
     return PushPlan(remote.name, tuple(new), tuple(present), sum(sizes.values()), packing, found, force)
 
@@ -121,6 +126,8 @@ def push(
             notes=changes.labels(),
         )
 
+    if not (plan.refs or plan.changes):
+        return Pushed((), plan.present, 0, 0, plan.beside)
     if plan.packing.items:
         dedup.run(store, plan.packing, progress=progress, jobs=jobs, keep_loose=True)
     remote.log.commit(make)

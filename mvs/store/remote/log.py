@@ -83,7 +83,7 @@ class Log:
         elif not self.exists():
             return state
         else:
-            for data in self._runs(0, self._tip()):
+            for data in self._runs(0, self.tip()):
                 state.apply(data)
         while (next_one := self._read(entry_key(state.number + 1))) is not None:
             state.apply(next_one)
@@ -173,7 +173,8 @@ class Log:
                 "if that was on purpose, remove the remote and add it again"
             )
 
-    def _tip(self) -> int:
+    def tip(self) -> int:
+        """Return the number of an entry that there is, by what was written when it was; 0 where that is not known."""
         try:
             text = self._bucket.read(TIP_KEY)[:20].decode("ascii", "replace").strip()
         except FileNotFoundError:
