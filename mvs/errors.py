@@ -10,7 +10,8 @@
     │   ├── ForbiddenPlace      16  the store itself, or files mvs does not own
     │   ├── NeedsAll            17  a bare name where every version would go
     │   ├── MissingExtra        18  a library that is not installed
-    │   └── QueryError          19  (a ValueError) an expression that is not understood
+    │   ├── QueryError          19  (a ValueError) an expression that is not understood
+    │   └── KeepsNothing        71  no rule says what to keep
     ├── NotFound                20  (a KeyError) nothing answers to that
     │   ├── NameNotFound        21
     │   ├── VersionNotFound     22
@@ -153,6 +154,13 @@ class QueryError(InvalidInput, ValueError):
 
     kind = "query-error"
     exit_code = 19
+
+
+class KeepsNothing(InvalidInput):
+    """No rule says which versions to keep, so that all would go."""
+
+    kind = "keeps-nothing"
+    exit_code = 71
 
 
 class NotFound(MvsError, KeyError):

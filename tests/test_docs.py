@@ -41,6 +41,7 @@ COMMANDED = [
     "docs/dedup.md",
     "docs/fsck.md",
     "docs/query.md",
+    "docs/retention.md",
     "docs/sharing.md",
     "docs/training.md",
     "docs/pins.md",

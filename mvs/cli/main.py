@@ -26,6 +26,7 @@ VERBS = {
     "export": "files",
     "delete": "change",
     "restore": "change",
+    "prune": "change",
     "alias": "refs",
     "label": "refs",
     "log": "find",

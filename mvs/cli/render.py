@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mvs.ops.find.usage import Total, Usage
     from mvs.ops.gc import Plan as GcPlan
     from mvs.ops.gc import Result as GcResult
+    from mvs.ops.refs.prune import Plan as PrunePlan
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -55,12 +56,12 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     columns([header, *rows])
 
 
-def columns(rows: Iterable[Sequence[str]], *, indent: str = "") -> None:
+def columns(rows: Iterable[Sequence[str]], *, indent: str = "", err: bool = False) -> None:
     """Print rows, at least one, in columns as wide as their widest cell."""
     lines = [[plain(cell) for cell in row] for row in rows]
     form = indent + "  ".join(f"{{:{max(map(len, column))}}}" for column in zip(*lines, strict=True))
     # One write: a line at a time costs more than finding what is on it.
-    click.echo("\n".join(form.format(*line).rstrip() for line in lines))
+    click.echo("\n".join(form.format(*line).rstrip() for line in lines), err=err)
 
 
 def versions(found: Sequence[Version]) -> None:
@@ -186,6 +187,26 @@ def usage(total: "Total") -> None:
             ],
         )
     click.echo(f"{size(total.size)} in all; the store takes {size(total.stored)}", err=True)
+
+
+def prune_plan(plan: "PrunePlan", *, err: bool = False) -> None:
+    """Print what a prune would delete, and why the rest is kept."""
+    rows = [(each.ref, "keep", ", ".join(map(str, each.why))) for each in plan.kept]
+    rows += [(ref, "delete", "") for ref in plan.doomed]
+    if rows:
+        rows.sort(key=lambda row: (row[0].tag.name, -row[0].created))
+        columns(
+            [
+                ("TAG", "CREATED", "", "KEPT BY"),
+                *((str(ref.tag), moment(when(ref.created)), what, why) for ref, what, why in rows),
+            ],
+            err=err,
+        )
+    click.echo(
+        f"{count(len(plan.doomed), 'version')} to delete, {len(plan.kept)} to keep; "
+        f"{size(plan.exclusive)} are needed by nothing else",
+        err=True,
+    )
 
 
 def dedup_plan(plan: "Plan", *, json_wanted: bool) -> None:

@@ -138,9 +138,14 @@ def confirm(tags: Sequence[str], where: str = "") -> None:
     """Show what would be deleted, and ask; anything but yes ends the command."""
     for tag in tags:
         click.echo(tag, err=True)
+    ask(len(tags), where)
+
+
+def ask(count: int, where: str = "") -> None:
+    """Ask whether so many versions are to be deleted; anything but yes ends the command."""
     if sys.stdin is None or not sys.stdin.isatty():
         raise click.UsageError("nobody is there to ask: confirm with -y")
-    click.confirm(f"Delete {len(tags)} version{'s' if len(tags) != 1 else ''}{where}?", abort=True, err=True)
+    click.confirm(f"Delete {count} version{'s' if count != 1 else ''}{where}?", abort=True, err=True)
 
 
 def byte_count(text: str) -> int:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mvs.ops.find import query, usage
     from mvs.ops.giving import checkout, export
     from mvs.ops.pins import githooks, lockfile, looking, pinning, restoring, staged, status
-    from mvs.ops.refs import aliases, delete, history, labels, lineage
+    from mvs.ops.refs import aliases, delete, history, keeping, labels, lineage, prune
     from mvs.ops.saving import context, save, unpack, walk
 
 __all__ = [
@@ -26,11 +26,13 @@ __all__ = [
     "gc",
     "githooks",
     "history",
+    "keeping",
     "labels",
     "lineage",
     "lockfile",
     "looking",
     "pinning",
+    "prune",
     "query",
     "repair",
     "restoring",
@@ -53,11 +55,13 @@ _FOLDERS = {
     "export": "giving",
     "githooks": "pins",
     "history": "refs",
+    "keeping": "refs",
     "labels": "refs",
     "lineage": "refs",
     "lockfile": "pins",
     "looking": "pins",
     "pinning": "pins",
+    "prune": "refs",
     "query": "find",
     "restoring": "pins",
     "save": "saving",

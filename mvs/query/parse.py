@@ -32,6 +32,21 @@ def parse(text: str, *, now: int, parent: Callable[[str], str]) -> Expression:
     return found
 
 
+def parse_field(text: str) -> Field:
+    """Return the one field that `metadata.val_loss` says.
+
+    Raises:
+        QueryError: it is not understood, or a version has any number of it.
+    """
+    reader = _Reader(text, 0, str)
+    found = reader.field()
+    if found.root in SETS:
+        fail(text, 0, f"a version has any number of '{found.root}'")
+    if reader.next.kind != "end":
+        reader.wrong("expected the end")
+    return found
+
+
 def parse_sort(text: str) -> tuple[Sort, ...]:
     """Return the order that `metadata.val_loss:asc,created:desc` says; ascending where it does not say.
 

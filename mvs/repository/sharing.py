@@ -18,6 +18,7 @@ from mvs.errors import (
     RemoteUnsafe,
     command,
 )
+from mvs.format.ids import ObjectId
 from mvs.format.names import Alias, parse_version
 from mvs.handles.remote import Remote, tags
 from mvs.handles.version import SpecLike
@@ -296,6 +297,11 @@ class Sharing(Upkeep):
                 told = f"the {what} is {_shown(each.here)} here and {_shown(each.there)} at '{remote}'"
                 ways = "pull --force takes what is there, push --force (force=True) what is here"
                 self._progress.notice(f"{told}, and stays so" if settled else f"{told}, both changed; {ways}")
+
+    def _pushed(self) -> frozenset[ObjectId]:
+        return frozenset(
+            known.id for name in self.remotes for known in self._remote(name).log.state().versions.values()
+        )
 
     def _remote(self, name: str | None) -> "Place":
         if name is None:

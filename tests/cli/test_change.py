@@ -170,3 +170,44 @@ def test_restore_prints_the_tag(cli: Cli, repo: mvs.Repository) -> None:
 @pytest.mark.parametrize(("tag", "code"), [("bert:v1", 31), ("bert:v9", 22), ("bert", 11), ("bert:latest", 11)])
 def test_restore_of_what_was_not_deleted_is_refused(cli: Cli, tag: str, code: int) -> None:
     assert cli("restore", tag, code=code).stdout == ""
+
+
+@pytest.fixture
+def pruned(cli: Cli, folder: Path) -> Cli:
+    for number in range(3):
+        (folder / "config.json").write_text(f"{number}")
+        cli("save", folder, f"bert:v{number}", "--meta", f"loss=0.{number}")
+    return cli
+
+
+def test_prune_without_a_rule_is_refused_with_the_way_out(pruned: Cli) -> None:
+    result = pruned("prune", "bert", "--where", "size > 0", code=71)
+    assert result.stderr.endswith("hint:  mvs prune --keep-last 10 --dry-run\n")
+
+
+def test_prune_shows_why_each_version_is_kept_and_deletes_nothing(pruned: Cli) -> None:
+    result = pruned("prune", "bert", "--keep-last", "1", "--keep-best", "metadata.loss:min", "-n")
+    rows = [line.split() for line in result.stdout.splitlines()[1:]]
+    assert [(row[0], *row[3:]) for row in rows] == [
+        ("bert:v2", "keep", "last"),
+        ("bert:v1", "delete"),
+        ("bert:v0", "keep", "best", "metadata.loss:min"),
+    ]
+    assert result.stderr.startswith("1 version to delete, 2 to keep; ")
+    assert len(pruned("-q", "list").stdout.splitlines()) == 3
+
+
+def test_prune_asks_before_it_deletes(pruned: Cli) -> None:
+    assert "bert:v1" in pruned("prune", "--keep-last", "1", code=2).stderr
+    assert len(pruned("-q", "list").stdout.splitlines()) == 3
+    assert pruned("-q", "prune", "--keep-last", "1", "-y").stdout == "bert:v1\nbert:v0\n"
+    assert "0 versions deleted" in pruned("prune", "--keep-last", "1").stderr
+
+
+def test_prune_tells_programs_what_it_keeps_and_what_it_did(pruned: Cli) -> None:
+    planned = json.loads(pruned("prune", "--keep-last", "2", "--json", "--dry-run").stdout)
+    assert planned["doomed"] == ["bert:v0"]
+    assert planned["kept"] == [{"tag": "bert:v2", "why": ["last"]}, {"tag": "bert:v1", "why": ["last"]}]
+    assert planned["exclusive"] > 0
+    done = json.loads(pruned("prune", "--keep-last", "2", "--json", "-y").stdout)
+    assert done == planned | {"deleted": ["bert:v0"]}

@@ -244,6 +244,7 @@ CASES: dict[type[errors.MvsError], list[str] | Callable[[World], list[str]]] = {
     errors.ForbiddenPlace: ["save", ".mvs", "bert"],
     errors.NeedsAll: ["delete", "-y", "bert"],
     errors.QueryError: ["list", "--where", "nam = 1"],
+    errors.KeepsNothing: ["prune", "bert"],
     errors.NameNotFound: ["show", "nobody"],
     errors.VersionNotFound: ["show", "bert:v9"],
     errors.AliasNotFound: ["show", "bert@prod"],

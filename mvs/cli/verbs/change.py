@@ -1,4 +1,4 @@
-"""Verbs that change what the store holds: save, delete, restore."""
+"""Verbs that change what the store holds: save, delete, restore, prune."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from mvs.cli import render
 from mvs.cli.verb import (
     SPECS,
     Verb,
+    ask,
     complete_remote,
     complete_spec,
     confirm,
@@ -140,3 +141,75 @@ def restore(repo: Repository, tag: str, as_json: bool) -> None:
         render.as_json(version.to_dict())
     else:
         click.echo(str(version.tag))
+
+
+@click.command(cls=Verb)
+@click.argument("name", metavar="[NAME-GLOB]", required=False, shell_complete=complete_spec)
+@click.option("--keep-last", type=click.IntRange(min=1), metavar="N", help="Keep the N saved last")
+@click.option("--keep-within", metavar="TIME", help="Keep those saved within TIME before the last one: 30d, 12h")
+@click.option("--keep-daily", type=click.IntRange(min=1), metavar="N", help="Keep the last of each of N days")
+@click.option("--keep-weekly", type=click.IntRange(min=1), metavar="N", help="Keep the last of each of N weeks")
+@click.option("--keep-monthly", type=click.IntRange(min=1), metavar="N", help="Keep the last of each of N months")
+@click.option(
+    "--keep-best",
+    metavar="FIELD:min|max[:N]",
+    multiple=True,
+    help="Keep the one, or N, with the lowest or highest number, such as metadata.val_loss:min",
+)
+@where_option
+@click.option("--keep-parents", is_flag=True, help="Keep what the kept ones were made from")
+@click.option("--only-pushed", is_flag=True, help="Keep what no remote has")
+@click.option("-n", "--dry-run", is_flag=True, help="Print what would be deleted, and why the rest is kept")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask")
+@json_option
+@pass_repository
+def prune(
+    repo: Repository,
+    name: str | None,
+    keep_last: int | None,
+    keep_within: str | None,
+    keep_daily: int | None,
+    keep_weekly: int | None,
+    keep_monthly: int | None,
+    keep_best: tuple[str, ...],
+    where: str | None,
+    keep_parents: bool,
+    only_pushed: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Delete the versions that no rule keeps; `mvs restore` brings them back
+
+    The rules are applied to each name by itself, and each keeps what it would keep alone. Days, weeks and months
+    count where something was saved. What an alias points at or a repository pins is always kept. With --where
+    only those versions are looked at; all others are kept, and do not count.
+    """
+    plan = repo.plan_prune(
+        name,
+        keep_last=keep_last,
+        keep_within=keep_within,
+        keep_daily=keep_daily,
+        keep_weekly=keep_weekly,
+        keep_monthly=keep_monthly,
+        keep_best=keep_best,
+        where=where,
+        keep_parents=keep_parents,
+        only_pushed=only_pushed,
+    )
+    if dry_run:
+        if as_json:
+            render.as_json(plan.to_dict())
+        else:
+            render.prune_plan(plan)
+        return
+    if not yes and plan.doomed:
+        render.prune_plan(plan, err=True)
+        ask(len(plan.doomed))
+    gone = [str(tag) for tag in repo.prune(plan=plan)]
+    if as_json:
+        render.as_json({**plan.to_dict(), "deleted": gone})
+        return
+    for text in gone:
+        click.echo(text)
+    click.echo(f"{render.count(len(gone), 'version')} deleted; mvs restore TAG brings one back", err=True)

@@ -91,8 +91,8 @@ def newer(store: Store) -> dict[ObjectId, Ref] | None:
     }
 
 
-class Needed:
-    """Objects that are needed: `loose` by a file of their own, `packed` by a record in the pack that is named.
+class Places:
+    """Where objects are: `there`, in files of their own, or in packs.
 
     `there` and `indexes` are what the store is known to have; what is in neither is looked for.
     """
@@ -106,6 +106,39 @@ class Needed:
                 known = self._records.get(id)
                 if known is None or record.rank < known[1].rank:
                     self._records[id] = name, record
+
+    def of(self, id: ObjectId) -> tuple[ObjectId, Record] | None:
+        """Return the pack and the record that an object is read from, None where it has a file of its own.
+
+        Raises:
+            MissingObject: it is nowhere.
+        """
+        if id in self._there or self._store.objects.is_loose(id):
+            return None
+        return self._records.get(id) or self._looked_for(id)
+
+    def _looked_for(self, id: ObjectId) -> tuple[ObjectId, Record]:
+        """Return where a packed object lies that was not there before."""
+        packs = self._store.objects.packs
+        place = packs.place(id)
+        if place is None:
+            # Whoever only plans is not alone: a dedup may have moved it a moment ago.
+            packs.forget()
+            place = packs.place(id)
+        if place is None:
+            raise packs.missing(id)
+        return place
+
+
+class Needed:
+    """Objects that are needed: `loose` by a file of their own, `packed` by a record in the pack that is named.
+
+    `there` and `indexes` are what the store is known to have, as `Places` has it.
+    """
+
+    def __init__(self, store: Store, there: Mapping[ObjectId, int], indexes: Mapping[ObjectId, Index]) -> None:
+        self._store = store
+        self._places = Places(store, there, indexes)
         self.loose: set[ObjectId] = set()
         self.packed: dict[ObjectId, ObjectId] = {}
 
@@ -127,23 +160,12 @@ class Needed:
             id = pending.pop()
             if id in self.loose or id in self.packed:
                 continue
-            if id in self._there or self._store.objects.is_loose(id):
+            place = self._places.of(id)
+            if place is None:
                 self.loose.add(id)
                 continue
-            self.packed[id], record = self._records.get(id) or self._place(id)
+            self.packed[id], record = place
             pending += [part.id for part in record.refs]
-
-    def _place(self, id: ObjectId) -> tuple[ObjectId, Record]:
-        """Return where a packed object lies that was not there before."""
-        packs = self._store.objects.packs
-        place = packs.place(id)
-        if place is None:
-            # Whoever only plans is not alone: a dedup may have moved it a moment ago.
-            packs.forget()
-            place = packs.place(id)
-        if place is None:
-            raise packs.missing(id)
-        return place
 
     def _stopped(self, ref: Ref, error: MvsError) -> MvsError:
         """Return the error that says which version stops a gc, and what lets it go on."""

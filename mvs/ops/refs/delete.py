@@ -36,10 +36,19 @@ def plan(store: Store, specs: Iterable[Spec], *, all_versions: bool, force: bool
     return found
 
 
-def delete(store: Store, doomed: list[Ref], *, now: Callable[[], int], by: str, force: bool = False) -> list[Ref]:
+def delete(
+    store: Store,
+    doomed: list[Ref],
+    *,
+    now: Callable[[], int],
+    by: str,
+    force: bool = False,
+    still: Callable[[list[Ref]], list[Ref]] | None = None,
+) -> list[Ref]:
     """Delete the tags of these refs and return those that were there to be deleted.
 
-    A tag that came to mean something else since it was planned is left alone.
+    A tag that came to mean something else since it was planned is left alone. `still` is asked, under the lock,
+    which of the versions of one name are still to go, aliased ones or not.
 
     Raises:
         Protected: an alias was pointed at one since it was planned, and not `force`; those of names before are gone.
@@ -53,9 +62,11 @@ def delete(store: Store, doomed: list[Ref], *, now: Callable[[], int], by: str, 
         trees = {ref.tag: _tree_of(store, ref) for ref in refs}
         with store.exclusive():
             there = [ref for ref in refs if store.refs.read(ref.tag) == ref]
+            if there and still is not None:
+                there = still(there)
+            elif there and not force:
+                check_unaliased(store, there)
             if there:
-                if not force:
-                    check_unaliased(store, there)
                 at = store.next_time(name, now())
                 events = [
                     Event("delete", ref.tag.version, ref.id, None, trees[ref.tag], ref.created, at + index, by)

@@ -1,0 +1,126 @@
+"""Pruning: rules say which versions are kept.
+
+Part of the Python API: `Repository` is a `Retention` that also saves and finds.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from mvs import ops
+from mvs.format.ids import ObjectId
+from mvs.format.names import Tag
+from mvs.repository import workspace
+from mvs.repository.choosing import Choosing
+
+if TYPE_CHECKING:
+    from mvs.ops.refs.prune import Plan as PrunePlan
+
+
+class Retention(Choosing):
+    """The verb that lets versions go by rules."""
+
+    @abstractmethod
+    def _pushed(self) -> frozenset[ObjectId]:
+        """Return the manifests that some remote has."""
+
+    def plan_prune(
+        self,
+        name: str | None = None,
+        *,
+        keep_last: int | None = None,
+        keep_within: str | None = None,
+        keep_daily: int | None = None,
+        keep_weekly: int | None = None,
+        keep_monthly: int | None = None,
+        keep_best: str | Iterable[str] = (),
+        where: str | None = None,
+        keep_parents: bool = False,
+        only_pushed: bool = False,
+    ) -> "PrunePlan":
+        """Return what `prune` would delete with the same arguments, and why it keeps the rest; delete nothing.
+
+        Raises:
+            KeepsNothing, InvalidInput, QueryError, NameNotFound, RemoteFailed: as `prune`.
+        """
+        rules = ops.keeping.rules(
+            last=keep_last,
+            within=keep_within,
+            daily=keep_daily,
+            weekly=keep_weekly,
+            monthly=keep_monthly,
+            best=keep_best,
+        )
+        return ops.prune.plan(
+            self._store,
+            ops.query.Wanted(name, self._expression(where)),
+            rules,
+            pinned=self._pinned(),
+            pushed=self._pushed() if only_pushed else None,
+            keep_parents=keep_parents,
+            damaged=self._progress.notice,
+        )
+
+    def prune(
+        self,
+        name: str | None = None,
+        *,
+        keep_last: int | None = None,
+        keep_within: str | None = None,
+        keep_daily: int | None = None,
+        keep_weekly: int | None = None,
+        keep_monthly: int | None = None,
+        keep_best: str | Iterable[str] = (),
+        where: str | None = None,
+        keep_parents: bool = False,
+        only_pushed: bool = False,
+        plan: "PrunePlan | None" = None,
+    ) -> list[Tag]:
+        """Delete the versions that no rule keeps, of all names or those of a name or glob; return their tags.
+
+        The rules are applied to each name by itself, and each keeps what it would keep alone: the `keep_last` most
+        recently saved versions; those saved less than `keep_within` ("30d", "12h") before the most recent one; of
+        `keep_daily` days, `keep_weekly` weeks (from Monday) and `keep_monthly` months in which versions were saved,
+        the last one of each; those with the `keep_best` numbers ("metadata.val_loss:min:3": the three lowest; without
+        a count, one). With `where` only versions for which it is true are looked at; others stay, and do not count.
+
+        Never deleted are versions that an alias points at or that a repository on this store pins in its `mvs.lock`,
+        with `keep_parents` the parents of what is kept, with `only_pushed` what no remote has. `restore` takes it
+        back, one by one, as long as `gc` keeps what was deleted. With a `plan`, that is done.
+
+        Raises:
+            KeepsNothing: no rule says what to keep.
+            InvalidInput, QueryError: a rule, or `where`, is not understood.
+            NameNotFound: `name` is no glob and has no version.
+            Corrupt: an alias, a pin, or with `keep_parents` a version, cannot be read; nothing was deleted.
+            RemoteFailed: with `only_pushed` a remote cannot be reached; nothing was deleted.
+        """
+        if plan is None:
+            plan = self.plan_prune(
+                name,
+                keep_last=keep_last,
+                keep_within=keep_within,
+                keep_daily=keep_daily,
+                keep_weekly=keep_weekly,
+                keep_monthly=keep_monthly,
+                keep_best=keep_best,
+                where=where,
+                keep_parents=keep_parents,
+                only_pushed=only_pushed,
+            )
+        gone = ops.prune.run(
+            self._store,
+            plan,
+            pinned=self._pinned(),
+            now=self._now,
+            by=workspace.actor(),
+            notice=self._progress.notice,
+        )
+        return [ref.tag for ref in gone]
+
+    def _pinned(self) -> frozenset[ObjectId]:
+        """Return the manifests that this repository, and all that share its store, pin."""
+        pins = [*ops.sharing.pins_of(self._space.control), *ops.sharing.pins_of(self._store.root)]
+        for known in ops.sharing.shared(self._store, workspace.host()):
+            pins += known.pins
+        return frozenset(pin.id for pin in pins)
