@@ -169,24 +169,41 @@ def aliases(found: Sequence[AliasInfo]) -> None:
         )
 
 
-def usage(total: "Total") -> None:
-    """Print what versions take."""
-    if total.versions:
-        table(
-            ("TAG", "SIZE", "STORED", "SHARE", "AS", "BASE"),
-            [
-                (
-                    str(found.tag),
-                    size(found.size),
-                    size(found.stored),
-                    f"{found.stored / max(1, found.size):.1%}",
-                    " ".join(found.by_size()),
-                    " ".join(found.bases),
-                )
-                for found in total.versions
-            ],
-        )
+def usage(total: "Total", *, by_name: bool) -> None:
+    """Print what versions take, each or all of a name together."""
+    if by_name:
+        rows = [
+            (
+                each.name,
+                str(each.versions),
+                *map(size, (each.size, each.stored, each.exclusive)),
+                _share(each.stored, each.size),
+            )
+            for each in total.names
+        ]
+        header = ["NAME", "VERSIONS", "SIZE", "STORED", "EXCLUSIVE", "SHARE"]
+    else:
+        rows = [
+            (
+                str(found.tag),
+                *map(size, (found.size, found.stored, found.exclusive or 0)),
+                _share(found.stored, found.size),
+                " ".join(found.by_size()),
+                " ".join(found.bases),
+            )
+            for found in total.versions
+        ]
+        header = ["TAG", "SIZE", "STORED", "EXCLUSIVE", "SHARE", "AS", "BASE"]
+    if rows:
+        table(header, rows)
     click.echo(f"{size(total.size)} in all; the store takes {size(total.stored)}", err=True)
+    if total.collectable:
+        click.echo(f"{size(total.collectable)} would come back with mvs gc", err=True)
+    _kept(total.held or 0, ())
+
+
+def _share(stored: int, size: int) -> str:
+    return f"{stored / max(1, size):.1%}"
 
 
 def prune_plan(plan: "PrunePlan", *, err: bool = False) -> None:

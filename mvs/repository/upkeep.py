@@ -5,12 +5,13 @@ Part of the Python API: `Repository` is an `Upkeep` that also saves and finds.
 
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mvs import ops
-from mvs.errors import InvalidInput, SourceNotFound, StorageFailed, StoreBusy, command
-from mvs.format.ids import MAX_TIME
+from mvs.errors import UNREADABLE, InvalidInput, SourceNotFound, StorageFailed, StoreBusy, command
+from mvs.format.ids import MAX_TIME, ObjectId
 from mvs.handles.version import SpecLike
 from mvs.query.sizes import parse_duration
 from mvs.repository import workspace
@@ -102,16 +103,39 @@ class Upkeep(Retention):
         """
         return ops.dedup.undo(self._store, self._chosen(specs), progress=self._progress)
 
-    def du(self, *specs: SpecLike, where: str | None = None) -> "Total":
+    def du(self, *specs: SpecLike, where: str | None = None, exclusive: bool = True) -> "Total":
         """Return what versions take on disk, all without `specs`; a bare name stands for all its versions.
 
-        With `where` only those for which it is true. A version that is damaged is left out, with a notice.
+        With `where` only those for which it is true. What is `exclusive`, needed by nothing but a version, or the
+        versions of a name, takes a look at the whole store; where all versions are asked about, what gc would give
+        back now is told as well. A version that is damaged is left out, with a notice.
 
         Raises:
             NotFound: a spec stands for nothing.
             QueryError: `where` is not understood.
         """
-        return ops.usage.usage(self._store, self._chosen(specs, where), self._chosen(()), self._progress.notice)
+        total = ops.usage.usage(
+            self._store,
+            self._chosen(specs, where),
+            self._chosen(()),
+            self._progress.notice,
+            pinned=self._pinned_or_told() if exclusive else None,
+        )
+        if not exclusive or specs or where is not None:
+            return total
+        try:
+            planned = self.plan_gc()
+        except UNREADABLE as error:
+            self._progress.notice(f"what gc would give back cannot be told: {error.message}")
+            return total
+        return replace(total, collectable=planned.freed, held=planned.held)
+
+    def _pinned_or_told(self) -> frozenset[ObjectId]:
+        try:
+            return self._pinned()
+        except UNREADABLE as error:
+            self._progress.notice(f"what is pinned cannot be told: {error.message}")
+            return frozenset()
 
     def fsck(self, *specs: SpecLike, level: "Level" = "quick", share: float = 0.02) -> "Report":
         """Check versions and what they stand on, without `specs` the whole store, and change nothing.

@@ -72,18 +72,20 @@ def dedup(
 @click.command(cls=Verb, epilog=SPECS)
 @click.argument("specs", metavar="[SPEC]...", shell_complete=complete_spec, nargs=-1)
 @where_option
+@click.option("--by-name", is_flag=True, help="One line for all versions of a name")
 @json_option
 @pass_repository
-def du(repo: Repository, specs: tuple[str, ...], where: str | None, as_json: bool) -> None:
-    """Show what versions take on disk, and what they are stored as
+def du(repo: Repository, specs: tuple[str, ...], where: str | None, by_name: bool, as_json: bool) -> None:
+    """Show what versions take on disk, and what nothing else needs of that
 
-    What versions share is counted in each of them, and once in the total.
+    What versions share is counted in each of them, and once in the total. EXCLUSIVE is what would come back if that
+    version, or all of that name that are shown, were deleted and collected.
     """
     total = repo.du(*specs, where=where)
     if as_json:
         render.as_json(total.to_dict())
     else:
-        render.usage(total)
+        render.usage(total, by_name=by_name)
 
 
 @click.command(cls=Verb)

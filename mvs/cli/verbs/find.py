@@ -81,7 +81,7 @@ def show(repo: Repository, spec: str, tensors: bool, as_json: bool) -> None:
     if version.is_packed and (as_json or not tensors):
         # A version of a remote takes nothing here.
         with contextlib.suppress(NotFound):
-            usage = next(iter(repo.du(version).versions), None)
+            usage = next(iter(repo.du(version, exclusive=False).versions), None)
     if as_json:
         told = {"tensors": [tensor._asdict() for tensor in found]} if tensors else {}
         render.as_json({**(usage.to_dict() if usage else {}), **version.to_dict(), **told})

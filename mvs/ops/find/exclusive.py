@@ -6,34 +6,29 @@ in common. So each object is looked at a few times at most, however many version
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from mvs.errors import UNREADABLE
 from mvs.format.ids import ObjectId
-from mvs.format.lines.refs import Ref
+from mvs.format.manifest import Manifest
 from mvs.ops.gc.marking import Places
 from mvs.store.store import Store
 
-# To whom an object belongs: (name, version), or (name,) where several versions of a name need it, or () where
-# versions of several names do. Any other such path will do.
+# To whom an object belongs, from the outside in: ("bert", "v1") is a version, ("bert",) several of that name,
+# () are versions that have nothing else in common. Any other such path will do.
 Owner = tuple[str, ...]
 
 
-def by_version(ref: Ref) -> Owner:
-    """Return the owner that a version is, among others of its name."""
-    return ref.tag.name, ref.tag.version
+def standing(store: Store, pinned: Iterable[ObjectId]) -> set[ObjectId]:
+    """Return the manifests that need what they need, deleted or not: by a ref, an alias, or a pin."""
+    refs = [ref for name in store.refs.names() for ref in store.refs.readable(name, lambda _: None)]
+    return {*(ref.id for ref in refs), *(ref.id for ref in store.refs.aliased()), *pinned}
 
 
-def everything(store: Store, damaged: Callable[[str], None]) -> list[Ref]:
-    """Return the refs of all versions, and those that aliases point at though they were deleted."""
-    found = {ref: None for name in store.refs.names() for ref in store.refs.readable(name, damaged)}
-    return [*found, *(ref for ref in store.refs.aliased() if ref not in found and store.objects.is_loose(ref.id))]
+def owned(store: Store, owners: Mapping[ObjectId, Owner]) -> dict[Owner, int]:
+    """Return the stored bytes that belong to each owner, and to those inside it; `owners` are manifests.
 
-
-def owned(store: Store, owners: Iterable[tuple[Ref, Owner]]) -> dict[Owner, int]:
-    """Return the stored bytes that belong to each owner and to none below it, once through the whole store.
-
-    A version that cannot be read is passed over: nobody knows what it needs.
+    The whole store is gone through once. A manifest that cannot be read is passed over: nobody knows what it needs.
     """
     there = dict(store.objects.loose())
     try:
@@ -44,25 +39,17 @@ def owned(store: Store, owners: Iterable[tuple[Ref, Owner]]) -> dict[Owner, int]
     places = Places(store, there, indexes)
     belongs: dict[ObjectId, Owner] = {}
     sizes: dict[ObjectId, int] = {}
-    for ref, owner in owners:
+    for manifest, owner in owners.items():
         try:
-            blobs = [entry.blob for entry in store.manifest(ref).tree.files]
-            _give([(id, owner) for id in (ref.id, *blobs)], belongs, sizes, places, there)
+            files = Manifest.decode(store.objects.read(manifest)).tree.files
         except UNREADABLE:
             continue
+        _give([(id, owner) for id in (manifest, *(entry.blob for entry in files))], belongs, sizes, places, there)
     found: dict[Owner, int] = defaultdict(int)
     for id, owner in belongs.items():
-        found[owner] += sizes[id]
-    return dict(found)
-
-
-def within(found: Mapping[Owner, int]) -> dict[Owner, int]:
-    """Return the bytes that belong to each owner and to all below it, from what `owned` returns."""
-    total: dict[Owner, int] = defaultdict(int)
-    for owner, size in found.items():
         for end in range(len(owner) + 1):
-            total[owner[:end]] += size
-    return dict(total)
+            found[owner[:end]] += sizes[id]
+    return dict(found)
 
 
 def _give(

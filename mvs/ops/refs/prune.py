@@ -154,7 +154,6 @@ def _keep_parents(store: Store, refs: Iterable[Ref], ruled: Collection[Ref], oth
 
 
 def _exclusive(store: Store, doomed: Iterable[Ref], pinned: Collection[ObjectId]) -> int:
-    gone = set(doomed)
-    all_of_it = exclusive.everything(store, lambda _: None)
-    owners = [(ref, _DOOMED if ref in gone and ref.id not in pinned else ()) for ref in all_of_it]
+    gone = {ref.id for ref in doomed}
+    owners = {id: _DOOMED if id in gone else () for id in exclusive.standing(store, pinned)}
     return exclusive.owned(store, owners).get(_DOOMED, 0)
