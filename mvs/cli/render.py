@@ -317,6 +317,8 @@ def gc_result(result: "GcResult", *, json_wanted: bool) -> None:
     if fitted := result.fitted:
         for step, freed in fitted.steps:
             click.echo(f"{size(freed)} came back from {step}")
+        for tag in fitted.pruned:
+            click.echo(f"pruned {tag}")
         if fitted.after > fitted.limit:
             click.echo(
                 f"the store takes {size(fitted.after)}, and 'store.max-size' is {size(fitted.limit)}: mvs du", err=True

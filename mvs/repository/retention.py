@@ -4,10 +4,12 @@ Part of the Python API: `Repository` is a `Retention` that also saves and finds.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from mvs import ops
+from mvs.errors import UNREADABLE, InvalidConfig, InvalidInput, NameNotFound, RemoteFailed, StorageFailed
 from mvs.format.ids import ObjectId
 from mvs.format.names import Tag
 from mvs.repository import workspace
@@ -117,6 +119,43 @@ class Retention(Choosing):
             notice=self._progress.notice,
         )
         return [ref.tag for ref in gone]
+
+    def _rules(self) -> dict[str, Any]:
+        """Return what the settings let gc keep where it prunes, empty where it does not.
+
+        Raises:
+            InvalidConfig: that makes no sense.
+        """
+        rules = self._space.prune_rules
+        if rules:
+            try:
+                ops.keeping.rules(**{rule.removeprefix("keep_"): value for rule, value in rules.items()})
+                self._expression(workspace.setting(self._space, "prune.where") or None)
+            except InvalidInput as error:
+                raise InvalidConfig(f"the settings of 'prune': {error.message}", hint="mvs config list") from None
+        return rules
+
+    def _pruned(self, rules: Mapping[str, Any], *, only_pushed: bool) -> list[str]:
+        """Prune what the settings name, and return the tags; what stands against it is told, and leaves versions."""
+        setting = partial(workspace.setting, self._space)
+        gone: list[str] = []
+        for name in setting("prune.names") or [None]:
+            try:
+                gone += map(
+                    str,
+                    self.prune(
+                        name,
+                        **rules,
+                        where=setting("prune.where") or None,
+                        keep_parents=setting("prune.keep-parents"),
+                        only_pushed=only_pushed or setting("prune.only-pushed"),
+                    ),
+                )
+            except NameNotFound:
+                continue
+            except (*UNREADABLE, InvalidInput, RemoteFailed, StorageFailed) as error:
+                self._progress.notice(f"not all could be pruned: {error.message}")
+        return gone
 
     def _pinned(self) -> frozenset[ObjectId]:
         """Return the manifests that this repository, and all that share its store, pin."""

@@ -4,8 +4,9 @@ Part of the Python API: `Repository` is an `Upkeep` that also saves and finds.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -196,6 +197,7 @@ class Upkeep(Retention):
         jobs: int | None = None,
         purge: Iterable[str] = (),
         forget: Iterable[str] = (),
+        only_pushed: bool = False,
     ) -> "GcResult":
         """Remove what no version needs which is there, or was deleted less than `expire` ago ("7d", "12h", "now").
 
@@ -203,10 +205,12 @@ class Upkeep(Retention):
         Saves, checkouts and all else go on meanwhile. Interrupt it at any time. Packs of which something stays are
         written again, `jobs` at a time. What repositories that share the store pin is kept, also of those that are
         gone (`vanished`) and were not told to be forgotten (`forget`).
-        Where the setting `store.max-size` is exceeded after that, caches are dropped and versions packed (`fitted`).
+        Where the setting `store.max-size` is exceeded after that, caches are dropped and versions packed, and where
+        that is not enough, and settings say what to keep, the others are pruned (`fitted`); with `only_pushed`, or
+        the setting of that name, none that no remote has. What was pruned can be restored as all that is deleted.
 
         Raises:
-            InvalidInput: `expire` is no time.
+            InvalidInput: `expire` is no time; a setting makes no sense.
             NotFound, Conflict: a repository to be forgotten is unknown; it is there, or was less than `expire` ago.
             Corrupt: something that is needed cannot be read; nothing was removed.
             StoreBusy: another gc or a dedup is at work.
@@ -216,10 +220,28 @@ class Upkeep(Retention):
         for place in forget:
             ops.sharing.forget(self._store, place, host, since=since)
         limit = self._space.store_size
+        # Before anything is removed: settings that make no sense.
+        rules = self._rules() if limit is not None else {}
         ops.gc.auto.note(self._store, ops.gc.auto.BEGAN, now)
         gone = self._names(purge)
-        done = ops.gc.run(self._store, since, host=host, now=now, progress=self._progress, jobs=jobs, purge=gone)
-        return done if limit is None else done._replace(fitted=ops.gc.cap.fit(self._store, limit, self._room()))
+        collect = partial(
+            ops.gc.run, self._store, since, host=host, now=now, progress=self._progress, jobs=jobs, purge=gone
+        )
+        done = collect()
+        if limit is None:
+            return done
+        pruned: list[str] = []
+        held = done.held
+
+        def prune() -> None:
+            nonlocal held
+            pruned.extend(self._pruned(rules, only_pushed=only_pushed))
+            held = collect().held
+
+        # What costs least comes first.
+        steps = [("caches", lambda: ops.gc.cap.evict(self._store)), ("packing", self._pack_all)]
+        fitted = ops.gc.cap.fit(self._store, limit, [*steps, ("pruning", prune)] if rules else steps)
+        return done._replace(held=held, fitted=fitted._replace(pruned=tuple(pruned)))
 
     def _names(self, names: Iterable[str]) -> frozenset[str]:
         return frozenset(self._spec(name).name for name in names)
@@ -240,11 +262,6 @@ class Upkeep(Retention):
             return self.gc()
         except StoreBusy:
             return None
-
-    def _room(self) -> "list[tuple[str, Callable[[], object]]]":
-        """Return the steps by which a store that is too large is made smaller, what costs least first."""
-        # Pruning versions by rules comes after these, and only where rules say which may go.
-        return [("caches", lambda: ops.gc.cap.evict(self._store)), ("packing", self._pack_all)]
 
     def _pack_all(self) -> None:
         try:

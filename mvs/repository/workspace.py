@@ -24,9 +24,19 @@ _IGNORE = "/*\n!/.gitignore\n!/config.toml\n!/hooks/\n"
 SETTINGS: dict[str, tuple[type, Any, str]] = {
     "store.path": (str, "", "the store, when it is not the repository's own; relative to the folder of config.toml"),
     "store.durable": (bool, True, "wait until the disk has what was saved; false risks the last saves in a power cut"),
-    "store.max-size": (str, "", "what the store may take: gc drops caches, then packs what is loose, until it fits"),
+    "store.max-size": (str, "", "what the store may take: gc drops caches, packs what is loose, prunes, until it fits"),
     "gc.auto": (str, "off", "how often a save starts a gc in the background at most, such as 1d"),
     "dedup.auto": (bool, False, "pack every version right after it was saved, as `mvs save --dedup` does"),
+    "prune.names": (list, [], "what gc may prune where the store is too large, as in `bert,team/*`; all unless set"),
+    "prune.where": (str, "", "only versions for which this is true, as `mvs prune --where` has it"),
+    "prune.keep-last": (int, 0, "what gc keeps then, as `mvs prune` has it; without one of these it prunes nothing"),
+    "prune.keep-within": (str, "", "such as 30d"),
+    "prune.keep-daily": (int, 0, "so many days"),
+    "prune.keep-weekly": (int, 0, "so many weeks"),
+    "prune.keep-monthly": (int, 0, "so many months"),
+    "prune.keep-best": (list, [], "such as metadata.val_loss:min:3"),
+    "prune.keep-parents": (bool, False, "keep what the kept ones were made from"),
+    "prune.only-pushed": (bool, False, "keep what no remote has"),
     "alias.protected": (list, [], "aliases that move only with --force, as in `prod,bert@canary`"),
     "cache.max-size": (str, "20GB", "what `mvs path` may keep of files that it had to make from packs"),
 }
@@ -95,6 +105,12 @@ class Workspace:
             InvalidConfig: the setting is no size.
         """
         return self._parsed("store.max-size", parse_size, "2TB") if setting(self, "store.max-size") else None
+
+    @property
+    def prune_rules(self) -> dict[str, Any]:
+        """What is kept where gc prunes, as arguments of `Repository.prune`; empty where it prunes nothing."""
+        rules = ("keep-last", "keep-within", "keep-daily", "keep-weekly", "keep-monthly", "keep-best")
+        return {rule.replace("-", "_"): value for rule in rules if (value := setting(self, f"prune.{rule}"))}
 
     @property
     def gc_auto(self) -> int | None:
@@ -210,6 +226,13 @@ def write_setting(control: Path, key: str, text: str) -> None:
                 f"'{key}' is true or false, not '{text}'", hint=command("mvs", "config", "set", key, "true")
             )
         value = text.lower() == "true"
+    elif kind is int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise InvalidConfig(
+                f"'{key}' is a number, not '{text}'", hint=command("mvs", "config", "set", key, "7")
+            ) from None
     elif kind is list:
         value = [word.strip() for word in text.split(",") if word.strip()]
     table, _, leaf = key.partition(".")

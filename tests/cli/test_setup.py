@@ -58,6 +58,16 @@ def test_config_lists_every_setting_with_its_meaning(cli: Cli) -> None:
         "store.max-size": "",
         "gc.auto": "off",
         "dedup.auto": False,
+        "prune.names": [],
+        "prune.where": "",
+        "prune.keep-last": 0,
+        "prune.keep-within": "",
+        "prune.keep-daily": 0,
+        "prune.keep-weekly": 0,
+        "prune.keep-monthly": 0,
+        "prune.keep-best": [],
+        "prune.keep-parents": False,
+        "prune.only-pushed": False,
         "alias.protected": [],
         "cache.max-size": "20GB",
     }
@@ -82,7 +92,12 @@ def test_a_change_keeps_comments(cli: Cli, repo: mvs.Repository) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("get", "store.nothing"), ("set", "store.nothing", "x"), ("set", "store.durable", "maybe")],
+    [
+        ("get", "store.nothing"),
+        ("set", "store.nothing", "x"),
+        ("set", "store.durable", "maybe"),
+        ("set", "prune.keep-last", "all"),
+    ],
 )
 def test_a_setting_that_is_not_understood_is_refused(cli: Cli, arguments: tuple[str, ...]) -> None:
     result = cli("config", *arguments, code=14)

@@ -93,6 +93,7 @@ def du(repo: Repository, specs: tuple[str, ...], where: str | None, by_name: boo
 @click.option("--expire", metavar="TIME", default="7d", help="Let go of what was deleted so long ago: 12h, now [7d]")
 @click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Work on N cores")
 @click.option("--auto", is_flag=True, help="Only when the setting gc.auto asks for it by now, and in no hurry")
+@click.option("--only-pushed", is_flag=True, help="Where store.max-size makes it prune: keep what no remote has")
 @click.option("--forget", metavar="PATH", multiple=True, help="Forget a repository that shared the store and is gone")
 @click.option("--remote", metavar="NAME", shell_complete=complete_remote, help="At that remote, and not here")
 @json_option
@@ -103,6 +104,7 @@ def gc(
     expire: str,
     jobs: int | None,
     auto: bool,
+    only_pushed: bool,
     forget: tuple[str, ...],
     remote: str | None,
     as_json: bool,
@@ -121,4 +123,5 @@ def gc(
             raise click.UsageError("--forget has no --dry-run")
         render.gc_plan(repo.plan_gc(expire=expire), json_wanted=as_json)
     else:
-        render.gc_result(repo.gc(expire=expire, jobs=jobs, forget=forget), json_wanted=as_json)
+        done = repo.gc(expire=expire, jobs=jobs, forget=forget, only_pushed=only_pushed)
+        render.gc_result(done, json_wanted=as_json)

@@ -11,12 +11,16 @@ from mvs.store.store import Store
 
 
 class Fitted(NamedTuple):
-    """What was done to fit a store into `limit` bytes: what it took before and after, and what each step gave back."""
+    """What was done to fit a store into `limit` bytes.
+
+    It took so much `before` and `after`, and each of the `steps` gave something back; versions were `pruned`.
+    """
 
     limit: int
     before: int
     after: int
     steps: tuple[tuple[str, int], ...]
+    pruned: tuple[str, ...] = ()
 
 
 def fit(store: Store, limit: int, steps: Iterable[tuple[str, Callable[[], object]]]) -> Fitted:
@@ -28,7 +32,8 @@ def fit(store: Store, limit: int, steps: Iterable[tuple[str, Callable[[], object
             break
         step()
         left = usage(store)
-        done.append((name, after - left))
+        # A step may also write a little, as the catalog.
+        done.append((name, max(0, after - left)))
         after = left
     return Fitted(limit, before, after, tuple(done))
 

@@ -1,6 +1,8 @@
 """A gc that saves start, and a store that is to fit into a size."""
 
 import os
+import random
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -168,3 +170,91 @@ def test_versions_are_kept_however_small_the_store_is_to_be(tmp_path: Path) -> N
     check_kept(repo)
     repo.restore("other:v1")
     check_kept(repo, KEPT | {"other:v1": DELETED["other:v1"]})
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> mvs.Repository:
+    """Two names with four versions each, all of them packed; the store may take nothing at all."""
+    repo = quick(tmp_path / "repo")
+    for number in range(4):
+        for name in ("net", "other"):
+            data = random.Random(f"{name}{number}").randbytes(50_000)
+            save(repo, f"{name}:v{number}", {"weights.bin": data}, dedup=True)
+    return configured(repo, store__max_size="1kB")
+
+
+def test_one_that_is_far_too_large_is_pruned_by_the_rules_of_the_settings(checkpoints: mvs.Repository) -> None:
+    checkpoints.alias("net@prod", "net:v0")
+    repo = configured(checkpoints, prune__names="net,nobody,gone/*", prune__keep_last="1", prune__where="size > 1kB")
+    done = repo.gc(expire="now")
+    assert done.fitted is not None
+    assert done.fitted.pruned == ("net:v2", "net:v1")
+    assert [step for step, _ in done.fitted.steps] == ["caches", "packing", "pruning"]
+    assert dict(done.fitted.steps)["pruning"] > 0
+    assert {str(version.tag) for version in repo.list("net")} == {"net:v3", "net:v0"}
+    assert len(repo.list("other")) == 4
+
+
+def test_what_is_pruned_for_the_size_can_be_restored(checkpoints: mvs.Repository) -> None:
+    repo = configured(checkpoints, prune__keep_last="1")
+    done = repo.gc()
+    assert done.fitted is not None
+    assert len(done.fitted.pruned) == 6
+    assert dict(done.fitted.steps)["pruning"] == 0 < done.held
+    for tag in done.fitted.pruned:
+        repo.restore(tag)
+    assert len(repo.list()) == 8
+
+
+def test_a_store_that_fits_is_not_pruned(checkpoints: mvs.Repository) -> None:
+    repo = configured(checkpoints, store__max_size="1GB", prune__keep_last="1")
+    repo.gc()
+    assert len(repo.list()) == 8
+
+
+def test_settings_that_keep_nothing_prune_nothing(checkpoints: mvs.Repository) -> None:
+    repo = configured(checkpoints, prune__names="net", prune__keep_last="0", prune__keep_parents="true")
+    fitted = repo.gc().fitted
+    assert fitted is not None
+    assert [step for step, _ in fitted.steps] == ["caches", "packing"]
+    assert len(repo.list()) == 8
+
+
+@pytest.mark.parametrize("where", ["argument", "setting"])
+def test_what_no_remote_has_is_not_pruned_where_that_is_asked_for(
+    checkpoints: mvs.Repository, tmp_path: Path, where: str
+) -> None:
+    checkpoints.add_remote("origin", str(tmp_path / "remote"))
+    checkpoints.push("net:v0")
+    repo = configured(checkpoints, prune__keep_last="1", prune__only_pushed=str(where == "setting").lower())
+    fitted = repo.gc(only_pushed=where == "argument").fitted
+    assert fitted is not None
+    assert fitted.pruned == ("net:v0",)
+
+
+def test_a_remote_that_is_away_is_told_and_nothing_is_pruned(checkpoints: mvs.Repository, tmp_path: Path) -> None:
+    checkpoints.add_remote("origin", str(tmp_path / "remote"))
+    shutil.rmtree(tmp_path / "remote")
+    repo = configured(checkpoints, prune__keep_last="1", prune__only_pushed="true")
+    fitted = repo.gc().fitted
+    assert fitted is not None
+    assert fitted.pruned == ()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"prune__keep_last": "-1"},
+        {"prune__keep_within": "soon"},
+        {"prune__keep_best": "metadata.loss"},
+        {"prune__keep_last": "1", "prune__where": "size >"},
+    ],
+)
+def test_rules_that_make_no_sense_are_refused_before_anything_goes(
+    checkpoints: mvs.Repository, settings: dict[str, str]
+) -> None:
+    checkpoints.delete("net:v0")
+    repo = configured(checkpoints, **settings)
+    with pytest.raises(InvalidConfig, match="prune"):
+        repo.gc(expire="now")
+    assert repo.restore("net:v0")
