@@ -29,6 +29,7 @@ from mvs.repository.workspace import Workspace
 if TYPE_CHECKING:
     from mvs.ops.transfer import Beside, Mirrored, Pulled, PullPlan, Pushed, PushPlan
     from mvs.store.remote.remote import Remote as Place
+    from mvs.store.remote.state import State
 
 _OPTIONS = ("endpoint", "region")
 
@@ -109,18 +110,22 @@ class Sharing(Upkeep):
     def _protects(self, alias: Alias) -> bool:
         """Tell whether the settings protect an alias."""
 
-    def plan_push(self, *specs: SpecLike, remote: str | None = None, force: bool = False) -> "PushPlan":
+    def plan_push(
+        self, *specs: SpecLike, where: str | None = None, remote: str | None = None, force: bool = False
+    ) -> "PushPlan":
         """Return what `push` would send with the same arguments, and change nothing.
 
         Raises:
-            NotFound, TagExists, RemoteFailed: as `push`.
+            NotFound, QueryError, TagExists, RemoteFailed: as `push`.
         """
         place = self._remote(remote)
-        return ops.transfer.plan_push(self._store, place, self._chosen(specs), progress=self._progress, force=force)
+        chosen = self._chosen(specs, where)
+        return ops.transfer.plan_push(self._store, place, chosen, progress=self._progress, force=force)
 
     def push(
         self,
         *specs: SpecLike,
+        where: str | None = None,
         remote: str | None = None,
         jobs: int | None = None,
         force: bool = False,
@@ -128,8 +133,9 @@ class Sharing(Upkeep):
     ) -> "Pushed":
         """Let a remote have versions, all without `specs`; a bare name stands for all its versions.
 
-        Only what it lacks travels. What is loose is packed first, and stays loose. All of them appear there
-        at once, or none; an interrupted push goes on where it was. With a `plan`, that is done.
+        With `where` only those for which it is true. Only what it lacks travels. What is loose is packed first, and
+        stays loose. All of them appear there at once, or none; an interrupted push goes on where it was. With a
+        `plan`, that is done.
 
         Their aliases and notes go with them, as far as they changed here since both sides had the same. What changed
         on both sides stays as it is on each, and is in `beside.differs` of what is returned; with `force` what is here
@@ -137,12 +143,13 @@ class Sharing(Upkeep):
 
         Raises:
             NotFound: a spec, or the remote, stands for nothing.
+            QueryError: `where` is not understood.
             TagExists: the remote has a tag with other content.
             RemoteFailed: it cannot be reached.
             StoreBusy: another process makes packs.
         """
         if plan is None:
-            plan = self.plan_push(*specs, remote=remote, force=force)
+            plan = self.plan_push(*specs, where=where, remote=remote, force=force)
         place = self._remote(plan.remote)
         done = ops.transfer.push(
             self._store, place, plan, now=self._now, by=workspace.actor(), progress=self._progress, jobs=jobs
@@ -150,20 +157,21 @@ class Sharing(Upkeep):
         self._tell_differing(done.beside, plan.remote)
         return done
 
-    def plan_pull(self, *specs: str, remote: str | None = None) -> "PullPlan":
+    def plan_pull(self, *specs: str, where: str | None = None, remote: str | None = None) -> "PullPlan":
         """Return what `pull` would bring with the same arguments, and change nothing.
 
         Raises:
-            NotFound, TagExists, RemoteFailed: as `pull`.
+            NotFound, QueryError, TagExists, RemoteFailed: as `pull`.
         """
         place = self._remote(remote)
         state = place.log.state()
-        return ops.transfer.plan_pull(self._store, place, tags(state, specs, place.name), state)
+        return ops.transfer.plan_pull(self._store, place, self._wanted(place, state, specs, where), state)
 
-    def pull(self, *specs: str, remote: str | None = None, force: bool = False) -> "Pulled":
+    def pull(self, *specs: str, where: str | None = None, remote: str | None = None, force: bool = False) -> "Pulled":
         """Bring versions of a remote here, all without `specs`; a bare name stands for all its versions.
 
-        Every record is decoded and compared with its id before any version appears.
+        With `where` only those for which it is true, with the labels and aliases they have there. Every record is
+        decoded and compared with its id before any version appears.
 
         Their aliases and notes come with them, as far as they changed there since both sides had the same. What changed
         on both sides stays as it is on each, as does a protected alias, and is in `beside.differs` of what is returned;
@@ -171,13 +179,14 @@ class Sharing(Upkeep):
 
         Raises:
             NotFound: a spec, or the remote, stands for nothing.
+            QueryError: `where` is not understood.
             TagExists: this store has a tag with other content.
             Corrupt: what came is not what it says it is; nothing of it is in the store.
             RemoteFailed: it cannot be reached.
             StoreBusy: another process makes packs.
         """
         place = self._remote(remote)
-        return self._pulled(place, specs, force=force)
+        return self._pulled(place, self._wanted(place, place.log.state(), specs, where), force=force)
 
     def plan_mirror(self, source: str, target: str) -> "Mirrored":
         """Return what `mirror` would do with the same arguments, and change nothing.
@@ -268,13 +277,13 @@ class Sharing(Upkeep):
             NotFound, TagExists, Corrupt, StoreBusy: as `pull`.
         """
         with ops.transfer.bundle.opened(self._store, os.fspath(path)) as place:
-            return self._pulled(place, specs, force=False)
+            return self._pulled(place, tags(place.log.state(), specs, place.name), force=False)
 
-    def _pulled(self, place: "Place", specs: Iterable[str], *, force: bool) -> "Pulled":
+    def _pulled(self, place: "Place", wanted: list[str], *, force: bool) -> "Pulled":
         done = ops.transfer.pull(
             self._store,
             place,
-            tags(place.log.state(), specs, place.name),
+            wanted,
             now=self._now,
             by=workspace.actor(),
             progress=self._progress,
@@ -297,6 +306,12 @@ class Sharing(Upkeep):
                 told = f"the {what} is {_shown(each.here)} here and {_shown(each.there)} at '{remote}'"
                 ways = "pull --force takes what is there, push --force (force=True) what is here"
                 self._progress.notice(f"{told}, and stays so" if settled else f"{told}, both changed; {ways}")
+
+    def _wanted(self, place: "Place", state: "State", specs: Iterable[str], where: str | None) -> list[str]:
+        """Return the tags of a remote that specs stand for and for which `where` is true."""
+        found = tags(state, specs, place.name)
+        expression = self._expression(where)
+        return found if expression is None else ops.transfer.matching(place, state, found, expression)
 
     def _pushed(self) -> frozenset[ObjectId]:
         return frozenset(

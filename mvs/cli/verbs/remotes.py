@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mvs.cli import render
-from mvs.cli.verb import SPECS, Verb, complete_remote, complete_spec, confirm, json_option, pass_repository
+from mvs.cli.verb import (
+    SPECS,
+    Verb,
+    complete_remote,
+    complete_spec,
+    confirm,
+    json_option,
+    pass_repository,
+    where_option,
+)
 from mvs.errors import AliasMoved
 from mvs.repository.repository import Repository
 
@@ -21,6 +30,7 @@ _remote_option = click.option(
 @click.command(cls=Verb, epilog=SPECS)
 @click.argument("specs", nargs=-1, metavar="[SPEC]...", shell_complete=complete_spec)
 @_remote_option
+@where_option
 @click.option("--all", "everything", is_flag=True, help="Every version")
 @click.option("--pinned", is_flag=True, help="What mvs.lock pins, as far as it is here")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be sent")
@@ -32,6 +42,7 @@ def push(
     repo: Repository,
     specs: tuple[str, ...],
     remote: str | None,
+    where: str | None,
     everything: bool,
     pinned: bool,
     dry_run: bool,
@@ -41,18 +52,19 @@ def push(
 ) -> None:
     """Let a remote have versions; a bare NAME stands for all its versions
 
-    Only what it lacks travels, and all versions appear there at once, with their aliases and labels.
+    With --where those of its versions, and no NAME for those of all. Only what it lacks travels, and all versions
+    appear there at once, with their aliases and labels.
     """
     if pinned:
-        if specs or everything:
-            raise click.UsageError("name versions, or pass --all, or --pinned")
+        if specs or everything or where is not None:
+            raise click.UsageError("name versions, or pass --all, --where, or --pinned")
         specs = tuple(map(str, repo.unpushed_pins(remote=remote)))
         if not specs:
             _tell({"versions": [], "present": [], "bytes": 0}, as_json, "all that is pinned was pushed before")
             return
     else:
-        _check(specs, everything)
-    plan = repo.plan_push(*specs, remote=remote, force=force)
+        _check(specs, everything, where)
+    plan = repo.plan_push(*specs, where=where, remote=remote, force=force)
     if dry_run:
         facts = {
             "remote": plan.remote,
@@ -84,6 +96,7 @@ def push(
 @click.command(cls=Verb, epilog=SPECS)
 @click.argument("specs", nargs=-1, metavar="[SPEC]...")
 @_remote_option
+@where_option
 @click.option("--all", "everything", is_flag=True, help="Every version")
 @click.option("--dry-run", is_flag=True, help="Only tell what would come")
 @click.option("--force", is_flag=True, help="Where aliases or labels changed on both sides, take those there")
@@ -93,6 +106,7 @@ def pull(
     repo: Repository,
     specs: tuple[str, ...],
     remote: str | None,
+    where: str | None,
     everything: bool,
     dry_run: bool,
     force: bool,
@@ -100,12 +114,12 @@ def pull(
 ) -> None:
     """Bring versions of a remote here; a bare NAME stands for all its versions
 
-    Only what is missing here travels, and everything is verified before a version appears. Aliases and labels
-    follow; with --force also an alias that is protected here.
+    With --where those of them for which it is true there. Only what is missing here travels, and everything is
+    verified before a version appears. Aliases and labels follow; with --force also an alias that is protected here.
     """
-    _check(specs, everything)
+    _check(specs, everything, where)
     if dry_run:
-        plan = repo.plan_pull(*specs, remote=remote)
+        plan = repo.plan_pull(*specs, where=where, remote=remote)
         facts = {
             "remote": plan.remote,
             "versions": [str(manifest.tag) for manifest in plan.manifests],
@@ -118,7 +132,7 @@ def pull(
             f"would receive {_versions(plan.manifests)}: {render.size(plan.bytes)} on the wire",
         )
         return
-    done = repo.pull(*specs, remote=remote, force=force)
+    done = repo.pull(*specs, where=where, remote=remote, force=force)
     facts = {
         "versions": [str(ref.tag) for ref in done.refs],
         "present": [str(ref.tag) for ref in done.present],
@@ -282,9 +296,9 @@ def _row(name: str, settings: Mapping[str, Any]) -> tuple[str, str, str]:
     return name, settings["url"], "default" if settings.get("default") else ""
 
 
-def _check(specs: tuple[str, ...], everything: bool) -> None:
-    if bool(specs) == everything:
-        raise click.UsageError("name versions, or pass --all")
+def _check(specs: tuple[str, ...], everything: bool, where: str | None) -> None:
+    if (specs and everything) or not (specs or everything or where is not None):
+        raise click.UsageError("name versions, or pass --all, or --where")
 
 
 def _moved(found: "Beside") -> str:

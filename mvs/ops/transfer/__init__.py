@@ -2,6 +2,7 @@
 
 from mvs.ops.transfer import beside, bundle
 from mvs.ops.transfer.beside import Beside, Differs
+from mvs.ops.transfer.choosing import matching
 from mvs.ops.transfer.mirror import Mirrored, mirror, plan_mirror
 from mvs.ops.transfer.pull import Here, Pulled, PullPlan, plan_pull, pull
 from mvs.ops.transfer.push import Pushed, PushPlan, plan_push, push
@@ -23,6 +24,7 @@ __all__ = [
     "check",
     "collect",
     "delete",
+    "matching",
     "mirror",
     "plan_collect",
     "plan_mirror",
