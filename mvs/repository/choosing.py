@@ -62,7 +62,7 @@ class Choosing(ABC):
             limit,
             offset,
         )
-        return ops.query.listing(self._store, wanted, self._progress.notice)
+        return ops.query.listing(self._store, wanted, self._progress.notice, self._progress.notice)
 
     def _expression(self, where: str | None) -> "Expression | None":
         return None if where is None else ops.query.expression(self._store, where, self._now())

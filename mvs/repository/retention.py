@@ -60,7 +60,7 @@ class Retention(Choosing):
             pinned=self._pinned(),
             pushed=self._pushed() if only_pushed else None,
             keep_parents=keep_parents,
-            damaged=self._progress.notice,
+            notice=self._progress.notice,
         )
 
     def prune(

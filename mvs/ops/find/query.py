@@ -146,8 +146,12 @@ def labelled(labels: Mapping[str, str], where: Expression | None) -> Expression 
     return And(tuple(parts)) if parts else None
 
 
-def listing(store: Store, wanted: Wanted, damaged: Callable[[str], None]) -> list[Stored]:
+def listing(
+    store: Store, wanted: Wanted, damaged: Callable[[str], None], unknown: Callable[[str], None] = lambda _: None
+) -> list[Stored]:
     """Return versions. One that cannot be read is told to `damaged` and left out.
+
+    A key that no version has is told to `unknown`, where another one was probably meant.
 
     The catalog says which, and what it says is looked at: each ref, each manifest. Where it does not
     fit, or cannot be had, all manifests are read instead.
@@ -161,15 +165,18 @@ def listing(store: Store, wanted: Wanted, damaged: Callable[[str], None]) -> lis
     if limit == 0:
         return []
     told: list[str] = []
+    misspelt: list[str] = []
     # Where all of a name, or of the store, is wanted, everything is read anyway.
     everything = limit is None and not wanted.order and where == (None if name is None else _named(name))
-    versions = None if everything else _catalogued(store, wanted.order, where, limit, start, name, told)
+    versions = None if everything else _catalogued(store, wanted.order, where, limit, start, name, told, misspelt)
     if versions is None:
         told.clear()
         versions = _filtered(store, name, None if everything else where, wanted.order, told.append)
         versions = versions[start:] if limit is None else versions[start : start + limit]
     for message in told:
         damaged(message)
+    for message in misspelt:
+        unknown(message)
     return versions
 
 
@@ -181,13 +188,23 @@ def _catalogued(
     offset: int,
     name: str | None,
     told: list[str],
+    misspelt: list[str],
 ) -> list[Stored] | None:
     """Return what is wanted with the help of the catalog, each looked at; None where it cannot help, or was wrong."""
     more = 0
     for _ in range(_GAPS):
         told.clear()
+        misspelt.clear()
         asked = None if limit is None else limit + more
-        found = store.catalog.find(where, told.append, order=order, limit=asked, offset=offset, name=name)
+        found = store.catalog.find(
+            where,
+            told.append,
+            order=order,
+            limit=asked,
+            offset=offset,
+            name=name,
+            unknown=lambda key, meant: misspelt.append(_unknown(key, meant)),
+        )
         versions = None if found is None else _looked_at(store, found, told.append)
         if found is None or versions is None:
             return None
@@ -282,6 +299,12 @@ def _parent(store: Store, text: str) -> str:
         if gone is None or gone.old is None:
             raise
         return str(gone.old)
+
+
+def _unknown(key: str, meant: str) -> str:
+    from mvs.query.words import shown  # noqa: PLC0415 - only for a slip of the finger
+
+    return f"no version has '{shown(key)}'; did you mean '{shown(meant)}'?"
 
 
 def _is_glob(pattern: str) -> bool:

@@ -63,20 +63,20 @@ def plan(
     pinned: Collection[ObjectId],
     pushed: Collection[ObjectId] | None = None,
     keep_parents: bool = False,
-    damaged: Callable[[str], None],
+    notice: Callable[[str], None],
 ) -> Plan:
     """Return what would go of the versions that are `wanted`; all others are left alone, and count for nothing.
 
     Whatever the rules say, what an alias points at is kept, what is `pinned`, where `pushed` is given whatever
     is not there, and with `keep_parents` the parents of all that stays in the store, whatever its name. What is
-    damaged is told to `damaged` and stays.
+    damaged is told to `notice` and stays.
 
     Raises:
         NameNotFound: the pattern is a name, not a glob, and has no version.
         Corrupt: an alias cannot be read, or with `keep_parents` a version.
     """
     found: dict[str, list[query.Stored]] = defaultdict(list)
-    for stored in query.listing(store, wanted, damaged):
+    for stored in query.listing(store, wanted, notice, notice):
         found[stored.ref.tag.name].append(stored)
     ruled: dict[Ref, list[Reason]] = {}
     others: dict[Ref, list[Reason]] = defaultdict(list)

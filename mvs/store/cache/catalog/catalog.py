@@ -19,8 +19,8 @@ from mvs.format.layout import CACHE
 from mvs.format.lines.refs import Ref
 from mvs.format.manifest import Said
 from mvs.format.names import Tag
-from mvs.query import sql
-from mvs.query.tree import Expression, Sort
+from mvs.query import near, sql
+from mvs.query.tree import Expression, Field, Sort
 from mvs.store.cache.catalog import folders, tables
 from mvs.store.cache.catalog.drafts import new_draft
 from mvs.store.cache.catalog.folders import Stamp
@@ -37,6 +37,9 @@ _SHARE = 1000
 _REFS = 20
 # So many versions that are gone are not worth building the catalog anew.
 _WASTE = 1000
+# Among so many keys of a root one is sought that was meant.
+_KEYS = 1000
+_KEYED = ("labels", "metadata", "context")
 _FAILURES = (sqlite3.Error, OSError, StorageFailed)
 
 
@@ -67,10 +70,12 @@ class Catalog:
         limit: int | None = None,
         offset: int = 0,
         name: str | None = None,
+        unknown: Callable[[str, str], None] = lambda key, meant: None,
     ) -> list[Ref] | None:
         """Return the refs of the versions that an expression is true of, in order; None where it cannot be told.
 
         With `name` the expression is about no other one. What cannot be read is told to `damaged` and left out.
+        A key that no version has is told to `unknown`, where another one was probably meant, with that one.
         """
         told: list[str] = []
         try:
@@ -78,11 +83,14 @@ class Catalog:
                 catalog = self._current(stack, name, told.append)
                 test = sql.condition(where, narrow=name is not None) if where else sql.Sql("1")
                 found = _asked(catalog, test, order, -1 if limit is None else limit, offset)
+                misspelt = _misspelt(catalog, near.keyed(where, order))
         except (*_FAILURES, OverflowError, ValueError):
             # The last two: a value that SQLite cannot hold.
             return None
         for message in told:
             damaged(message)
+        for field, meant in misspelt.items():
+            unknown(field, meant)
         return found
 
     def refresh(self) -> None:
@@ -194,6 +202,13 @@ def _asked(
     )
     rows = connection.execute(text, (*columns.parameters, *test.parameters, limit, offset))
     return [Ref(Tag(row[0], row[1]), ObjectId(row[2]), row[3]) for row in rows]
+
+
+def _misspelt(connection: sqlite3.Connection, fields: list[Field]) -> dict[str, str]:
+    """Return, for keys that no version has, the ones that were probably meant, each as it is written."""
+    lacking = [field for field in fields if not tables.has_key(connection, field.key)]
+    known = list(tables.keys(connection, _KEYED, _KEYS)) if lacking else []
+    return {near.spelled(field): meant for field in lacking if (meant := near.meant(field, known))}
 
 
 def _worth(base: sqlite3.Connection, changes: _Changes, settled: dict[str, Stamp | None]) -> bool:

@@ -140,6 +140,25 @@ def count(connection: sqlite3.Connection) -> int:
     return found
 
 
+def has_key(connection: sqlite3.Connection, key: str) -> bool:
+    """Tell whether some version has a key."""
+    return connection.execute("SELECT 1 FROM facts WHERE key = ? LIMIT 1", (key,)).fetchone() is not None
+
+
+def keys(connection: sqlite3.Connection, roots: Iterable[str], most: int) -> Iterator[str]:
+    """Yield the keys below some roots that versions have, or had lately, `most` of each; one look-up for each."""
+    for root in roots:
+        last = f"{root}."
+        for _ in range(most):
+            found = connection.execute(
+                "SELECT key FROM main.facts WHERE key > ? ORDER BY key LIMIT 1", (last,)
+            ).fetchone()
+            if found is None or not found[0].startswith(f"{root}."):
+                break
+            last = found[0]
+            yield last
+
+
 def waste(connection: sqlite3.Connection) -> int:
     """Return how many versions it had that are gone: some of what was written about them is still there."""
     found: int = connection.execute("SELECT next FROM state").fetchone()[0] - 1 - count(connection)
