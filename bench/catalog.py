@@ -9,7 +9,8 @@ from time import perf_counter
 from typing import Any
 
 import mvs
-from bench.measure import Bound, Meter, Run, section
+from bench import mlflow
+from bench.measure import Bound, Meter, Run, section, show_seconds
 from bench.place import Place, command, remove
 from mvs.format.ids import ObjectId
 from mvs.format.layout import EVENTS, JOURNAL, TAGS, object_path
@@ -32,7 +33,7 @@ def run(place: Place, meter: Meter) -> None:
     section(f"{NAMES * EACH:,} versions of {NAMES:,} names")
     place.repository("many", durable=False)
     many = place.work / "many"
-    fill(many / ".mvs", NAMES, EACH)
+    rows = fill(many / ".mvs", NAMES, EACH)
     meter.absolute("building the catalog", [_build(many) for _ in range(meter.rounds)], Bound(20_000, "/s", ">="))
     repo = mvs.open(many)
     repo.list(where=_FILTER)
@@ -44,11 +45,22 @@ def run(place: Place, meter: Meter) -> None:
     }
     for what, arguments in filters.items():
         meter.absolute(what, [_listed(repo, arguments) for _ in range(meter.rounds)], Bound(50, "ms"))
+    _compare_with_mlflow(place, repo, rows, meter)
     click = Run(lambda: _none(subprocess.run([sys.executable, "-c", "import click"], check=True)))
     ours = Run(lambda: _none(command(many, "list", _NAME, "--where", "metadata.accuracy > 0.9")))
     meter.compare(click, [("mvs list NAME --where : python -c 'import click'", ours, Bound(3))], times=3)
     _compare_with_few(place, many, meter)
     remove(many)
+
+
+def _compare_with_mlflow(place: Place, repo: mvs.Repository, rows: list[mlflow.Row], meter: Meter) -> None:
+    """Ask both for the first 20 of what both can say: MLflow has no numbers of versions, and no order by tags."""
+    theirs = mlflow.search(place.work, rows, "tags.stage = 'production' and tags.lang = 'en'", meter.rounds)
+    if theirs is not None:
+        asked = {"where": "tags.stage = 'production' and tags.lang = 'en'", "limit": 20}
+        ours = [_listed(repo, asked) for _ in theirs]
+        title = "filter with limit : MLflow's search_model_versions"
+        show_seconds(title, [took / 1000 for took in ours], [took / 1000 for took in theirs], Bound(20, "x", ">="))
 
 
 def _compare_with_few(place: Place, many: Path, meter: Meter) -> None:
@@ -93,8 +105,9 @@ def _none(_: object) -> None:
     pass
 
 
-def fill(store: Path, names: int, each: int) -> None:
-    """Put versions into a store as a save writes them, without the waiting."""
+def fill(store: Path, names: int, each: int) -> list[mlflow.Row]:
+    """Put versions into a store as a save writes them, without the waiting; return what MLflow is to have of them."""
+    rows: list[mlflow.Row] = []
     chance = random.Random(0)
     context = {"mvs": "1", "python": "3.11.7", "platform": "Linux-6.1-x86_64", "framework": "pytorch"}
     made: set[str] = set()
@@ -125,6 +138,7 @@ def fill(store: Path, names: int, each: int) -> None:
                 metadata={"accuracy": chance.random(), "val_loss": chance.random() * 3, "epoch": count, "lr": 1e-4},
                 context=context, parents=(), message="",
             )  # fmt: skip
+            rows.append((name, count, created // 1_000_000, manifest.labels))
             data = manifest.encode()
             ref = Ref(tag, ObjectId.of(data), created)
             write(object_path(ref.id), data)
@@ -132,3 +146,4 @@ def fill(store: Path, names: int, each: int) -> None:
             journal.append(Event("save", tag.version, None, ref.id, tree.id, created, created, "bench").encode())
         write(f"{TAGS}/{name}/@{LATEST}", ref.encode())
         write(f"{JOURNAL}/{name}/{EVENTS}", b"".join(journal))
+    return rows

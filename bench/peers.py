@@ -26,7 +26,7 @@ print(time.perf_counter() - started)
 
 
 def run(place: Place, meter: Meter) -> None:
-    dvc, bentoml = _installed("dvc"), _installed("bentoml")
+    dvc, bentoml = installed("dvc"), installed("bentoml")
     for label, data in place.shapes().items():
         section(f"Peers, bytes {label}")
         for sync, bound in ((False, 3.0), (True, 1.0)):
@@ -118,13 +118,13 @@ def _bentoml(place: Place, venv: Path, data: Path, *, sync: bool) -> Run:
     return Run(work, prepare, lambda: remove(folder))
 
 
-def _installed(package: str) -> Path | None:
-    """Return a virtual environment that has the package, made when it is not there."""
+def installed(package: str, *others: str) -> Path | None:
+    """Return a virtual environment that has the package, and others, made when it is not there."""
     venv = _VENVS / package
     if not (venv / "made").exists():
         try:
             subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
-            subprocess.run([venv / "bin" / "pip", "install", "-q", package], check=True)
+            subprocess.run([venv / "bin" / "pip", "install", "-q", package, *others], check=True)
         except subprocess.CalledProcessError:
             print(f"(without {package}: it cannot be installed here)")
             return None
