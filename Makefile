@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 MODEL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types unit test-deep bench docs clean
+.PHONY: help demo test check lint types unit test-deep test-remotes bench docs clean
 
 help:  ## Show what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/made  ## Install, train a small model and walk through the main job (MODEL=path: on your own folder)
 	$(BIN)/python tests/demo.py "$(MODEL)"
@@ -30,6 +30,9 @@ unit: $(VENV)/made  ## Run the tests
 # Needs strace (apt-get install strace), and for one of them root, mkfs.ext4 and loop mounts; without, they are skipped.
 test-deep: $(VENV)/made  ## Run the proofs that take long
 	$(BIN)/pytest -n auto -m deep
+
+test-remotes: $(VENV)/made  ## Run all tests against servers, good and bad ones
+	$(BIN)/pytest -n auto -m 'deep or not deep' tests/remotes
 
 bench: $(VENV)/made  ## Measure side by side with cp, BLAKE3, DVC and BentoML (SIZE=bytes, ROUNDS=n)
 	$(BIN)/python -m bench

@@ -58,11 +58,13 @@ class Sharing(Upkeep):
         endpoint: str | None = None,
         region: str | None = None,
         path_style: bool | None = None,
+        timeout: int | None = None,
         make: bool = True,
     ) -> None:
         """Give a remote a name, and make it where there is none; the first one becomes the default.
 
-        `endpoint`, `region` and `path_style` are for object stores. A server that lets two writers create the same
+        `endpoint`, `region` and `path_style` are for object stores; a request whose server is silent for `timeout`
+        seconds, 30 without, is given up and tried again. A server that lets two writers create the same
         key is refused, unless `single_writer` promises that there is one at a time. Without `make` it must be there.
 
         Raises:
@@ -73,7 +75,8 @@ class Sharing(Upkeep):
         name = parse_version(name)
         if name in self.remotes:
             raise Conflict(f"there is a remote '{name}'", hint=command("mvs", "remote", "set-url", name, url))
-        given = {"url": _absolute(url), "endpoint": endpoint, "region": region, "path-style": path_style}
+        given: dict[str, Any] = {"url": _absolute(url), "endpoint": endpoint, "region": region}
+        given |= {"path-style": path_style, "timeout": timeout}
         told: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         if default or not self.remotes:
             told["default"] = True
@@ -343,12 +346,12 @@ class Sharing(Upkeep):
         return self.remotes[name]
 
     def _place(self, name: str, settings: Mapping[str, Any]) -> "Place":
-        from mvs.backends.buckets import Address  # noqa: PLC0415 - only transfers need it
+        from mvs.backends.buckets import PATIENCE, Address  # noqa: PLC0415 - only transfers need it
 
         options = {key: settings[key] for key in _OPTIONS if key in settings}
         if "path-style" in settings:
             options["virtual_hosted_style_request"] = not settings["path-style"]
-        return self._store.remote(name, Address(settings["url"], options))
+        return self._store.remote(name, Address(settings["url"], options, settings.get("timeout", PATIENCE)))
 
 
 def _absolute(url: str) -> str:

@@ -50,6 +50,7 @@ REMOTE_SETTINGS: dict[str, tuple[type, str]] = {
     "endpoint": (str, "of the server, where it is not the provider's own"),
     "region": (str, "of the bucket"),
     "path-style": (bool, "the bucket is a part of the path, not of the host"),
+    "timeout": (int, "seconds of silence after which a request is given up and tried again; 30 where it is not set"),
 }
 _REMOTES = "remotes"
 

@@ -97,3 +97,34 @@ def ordered(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[R
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def aside(work: Callable[[], Result]) -> Result:
+    """Return the result of work that may wait for long, and is left to itself when the caller is interrupted."""
+    return next(ahead(lambda _: work(), [None], 1))
+
+
+def ahead(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """Yield the results of `work` on each item, in order, as many of them under way as there are threads.
+
+    For work that waits for others, such as a server: an error, or a caller that stops asking, leaves what
+    was begun to itself, and its result to nobody. At most so many results are kept as there are threads.
+    """
+    from concurrent.futures import Future  # noqa: PLC0415 - 9 ms
+
+    def run(item: Item, future: "Future[Result]") -> None:
+        try:
+            future.set_result(work(item))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            future.set_exception(error)
+
+    waiting: deque[Future[Result]] = deque()
+    for item in items:
+        done = [waiting.popleft().result()] if len(waiting) >= threads else []
+        future: Future[Result] = Future()
+        waiting.append(future)
+        # Not of a pool, whose threads the end of the process would wait for.
+        threading.Thread(target=run, args=(item, future), name="mvs", daemon=True).start()
+        yield from done
+    while waiting:
+        yield waiting.popleft().result()

@@ -40,8 +40,12 @@ class Bucket(Protocol):
     def write(self, key: str, data: bytes) -> None:
         """Give a key a value, whatever it had."""
 
-    def upload(self, key: str, path: str, advance: Advance) -> None:
-        """Give a key the content of a file as its value, durably; whoever reads meanwhile sees all of it or none."""
+    def upload(self, key: str, path: str, advance: Advance, *, parts: int = 1) -> None:
+        """Give a key the content of a file as its value, durably; whoever reads meanwhile sees all of it or none.
+
+        The key tells the content: a value of the same size is left as it is. So many `parts` go at once, where
+        a file goes in parts. Who is told of progress may make it wait.
+        """
 
     def keys(self, prefix: str) -> Iterator[Found]:
         """Yield the keys that begin with a prefix that ends with `/`, in no order."""

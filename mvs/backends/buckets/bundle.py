@@ -77,7 +77,7 @@ class BundleBucket:
         """Refuse: a bundle does not change."""
         raise self._refused()
 
-    def upload(self, key: str, path: str, advance: Advance) -> None:
+    def upload(self, key: str, path: str, advance: Advance, *, parts: int = 1) -> None:
         """Refuse: a bundle does not change."""
         raise self._refused()
 
@@ -145,7 +145,7 @@ class NewBundle:
         """Give a key a value; one that has one keeps it."""
         self.create(key, data)
 
-    def upload(self, key: str, path: str, advance: Advance) -> None:
+    def upload(self, key: str, path: str, advance: Advance, *, parts: int = 1) -> None:
         """Give a key the content of a file as its value."""
         info = _info(key)
         info.file_size = os.path.getsize(path)

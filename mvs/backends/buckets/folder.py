@@ -46,7 +46,7 @@ class FolderBucket:
         self._make()
         self._disk.put(key, data)
 
-    def upload(self, key: str, path: str, advance: Advance) -> None:
+    def upload(self, key: str, path: str, advance: Advance, *, parts: int = 1) -> None:
         """Copy a file to a key."""
         if self._disk.size(key) == os.path.getsize(path):
             advance(os.path.getsize(path))

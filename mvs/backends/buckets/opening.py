@@ -8,15 +8,18 @@ from typing import Any
 from mvs.backends.buckets.bucket import Bucket
 from mvs.errors import InvalidConfig
 
+# Seconds in which nothing comes from a server, after which a request is given up and tried again.
+PATIENCE = 30
 _CLOUD = ("s3", "gs", "az", "http", "https")
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a bucket is: a URL or a path, and `options` of its scheme, never credentials."""
+    """Where a bucket is: a URL or a path, `options` of its scheme, never credentials, and seconds of `patience`."""
 
     url: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    patience: float = PATIENCE
 
     @property
     def scheme(self) -> str:
@@ -54,5 +57,5 @@ def open_bucket(address: Address) -> Bucket:
     if address.scheme in _CLOUD:
         from mvs.backends.buckets.objects import ObjectBucket  # noqa: PLC0415 - obstore is an extra
 
-        return ObjectBucket(address.url, address.options)
+        return ObjectBucket(address.url, address.options, patience=address.patience)
     raise InvalidConfig(f"'{address.url}' is no URL of a remote: {', '.join(_CLOUD)}, file, or a path")

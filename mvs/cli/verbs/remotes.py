@@ -183,6 +183,7 @@ def remote() -> None:
 @click.option("--endpoint", metavar="URL", help="Of an S3 server that is not Amazon's")
 @click.option("--region", metavar="NAME", help="Of the bucket")
 @click.option("--path-style/--host-style", default=None, help="The bucket is a part of the path, not of the host")
+@click.option("--timeout", type=click.IntRange(min=1), metavar="SECONDS", help="Of silence, then try again (30)")
 @pass_repository
 def remote_add(
     repo: Repository,
@@ -193,6 +194,7 @@ def remote_add(
     endpoint: str | None,
     region: str | None,
     path_style: bool | None,
+    timeout: int | None,
 ) -> None:
     """Add the remote at URL: a path, s3://, gs://, az://, or http(s):// to read from
 
@@ -206,6 +208,7 @@ def remote_add(
         endpoint=endpoint,
         region=region,
         path_style=path_style,
+        timeout=timeout,
     )
 
 

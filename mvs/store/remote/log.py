@@ -71,7 +71,7 @@ class Log:
         """Return what the remote has, by its log so far.
 
         Raises:
-            RemoteFailed: it cannot be reached.
+            RemoteFailed: it cannot be reached, or is not there.
             RemoteChanged: it is not the one that was seen before.
             CorruptRemote: its log is damaged.
             UnsupportedFormat: a later release wrote it.
@@ -81,7 +81,7 @@ class Log:
         if began:
             self._check(began, last)
         elif not self.exists():
-            return state
+            raise RemoteFailed("there is no remote at that place: it has no 'format'", hint="mvs remote list")
         else:
             for data in self._runs(0, self.tip()):
                 state.apply(data)
@@ -109,7 +109,7 @@ class Log:
             state.apply(data)
             key = entry_key(entry.number)
             # An answer may have been lost on its way: then the entry that is there is ours.
-            if self._bucket.create(key, data) or self._bucket.read(key) == data:
+            if self._bucket.create(key, data) or self._stands(key, data):
                 self._keep(key, data)
                 self._keep(_STATE, state.encode())
                 self._merge(entry.number)
@@ -160,6 +160,13 @@ class Log:
             return self._bucket.read(key)
         except FileNotFoundError:
             return None
+
+    def _stands(self, key: str, data: bytes) -> bool:
+        try:
+            return self._bucket.read(key) == data
+        except FileNotFoundError:
+            # Whoever was creating it failed.
+            return False
 
     def _check(self, number: int, id: ObjectId) -> None:
         """Make sure that the last entry that was seen before is still there."""

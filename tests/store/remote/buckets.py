@@ -34,9 +34,9 @@ class Counting:
         self.asked.append(f"write {key}")
         self._bucket.write(key, data)
 
-    def upload(self, key: str, path: str, advance: Advance) -> None:
+    def upload(self, key: str, path: str, advance: Advance, *, parts: int = 1) -> None:
         self.asked.append(f"upload {key}")
-        self._bucket.upload(key, path, advance)
+        self._bucket.upload(key, path, advance, parts=parts)
 
     def keys(self, prefix: str) -> Iterator[Found]:
         self.asked.append(f"keys {prefix}")

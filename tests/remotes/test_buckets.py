@@ -14,11 +14,12 @@ from mvs.errors import InvalidConfig, RemoteFailed
 Make = Callable[[], Bucket]
 
 
-@pytest.fixture(params=["folder", "objects"])
+@pytest.fixture(params=["folder", "s3"])
 def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Bucket:
     if request.param == "folder":
         return FolderBucket(str(tmp_path / "remote"))
-    return ObjectBucket("memory:///", {})
+    options = {"endpoint": request.getfixturevalue("s3"), "region": "us-east-1"}
+    return ObjectBucket(request.getfixturevalue("bucket_url"), options, patience=30)
 
 
 def test_what_was_created_is_read(bucket: Bucket) -> None:
