@@ -407,6 +407,9 @@ class Repository(Training, Hooking, Beside):
     def _now(self) -> int:
         return time.time_ns()
 
+    def _seconds(self) -> float:
+        return time.monotonic()
+
     def _actor(self) -> str:
         return workspace.actor()
 

@@ -43,6 +43,10 @@ class Sharing(Upkeep):
     def _reload(self) -> None:
         """Read the configuration again."""
 
+    @abstractmethod
+    def _seconds(self) -> float:
+        """Return seconds that pass evenly."""
+
     @property
     def remotes(self) -> Mapping[str, Mapping[str, Any]]:
         """What is known of each remote, by name: its URL and its settings, never credentials."""
@@ -132,13 +136,15 @@ class Sharing(Upkeep):
         remote: str | None = None,
         jobs: int | None = None,
         force: bool = False,
+        limit_rate: int | None = None,
         plan: "PushPlan | None" = None,
     ) -> "Pushed":
         """Let a remote have versions, all without `specs`; a bare name stands for all its versions.
 
         With `where` only those for which it is true. Only what it lacks travels. What is loose is packed first, and
         stays loose. All of them appear there at once, or none; an interrupted push goes on where it was. With a
-        `plan`, that is done.
+        `plan`, that is done. `jobs` is how many requests are under way at once, 4 without, and threads that pack;
+        `limit_rate` how many bytes a second go.
 
         Their aliases and notes go with them, as far as they changed here since both sides had the same. What changed
         on both sides stays as it is on each, and is in `beside.differs` of what is returned; with `force` what is here
@@ -153,7 +159,7 @@ class Sharing(Upkeep):
         """
         if plan is None:
             plan = self.plan_push(*specs, where=where, remote=remote, force=force)
-        place = self._remote(plan.remote)
+        place = self._remote(plan.remote, limit_rate)
         done = ops.transfer.push(
             self._store, place, plan, now=self._now, by=workspace.actor(), progress=self._progress, jobs=jobs
         )
@@ -170,11 +176,20 @@ class Sharing(Upkeep):
         state = place.log.state()
         return ops.transfer.plan_pull(self._store, place, self._wanted(place, state, specs, where), state)
 
-    def pull(self, *specs: str, where: str | None = None, remote: str | None = None, force: bool = False) -> "Pulled":
+    def pull(
+        self,
+        *specs: str,
+        where: str | None = None,
+        remote: str | None = None,
+        force: bool = False,
+        jobs: int | None = None,
+        limit_rate: int | None = None,
+    ) -> "Pulled":
         """Bring versions of a remote here, all without `specs`; a bare name stands for all its versions.
 
         With `where` only those for which it is true, with the labels and aliases they have there. Every record is
-        decoded and compared with its id before any version appears.
+        decoded and compared with its id before any version appears. An interrupted pull goes on where it was. `jobs`
+        is how many requests are under way at once, 4 without; `limit_rate` how many bytes a second come.
 
         Their aliases and notes come with them, as far as they changed there since both sides had the same. What changed
         on both sides stays as it is on each, as does a protected alias, and is in `beside.differs` of what is returned;
@@ -188,8 +203,9 @@ class Sharing(Upkeep):
             RemoteFailed: it cannot be reached.
             StoreBusy: another process makes packs.
         """
-        place = self._remote(remote)
-        return self._pulled(place, self._wanted(place, place.log.state(), specs, where), force=force)
+        place = self._remote(remote, limit_rate)
+        wanted = self._wanted(place, place.log.state(), specs, where)
+        return self._pulled(place, wanted, force=force, jobs=jobs)
 
     def plan_mirror(self, source: str, target: str) -> "Mirrored":
         """Return what `mirror` would do with the same arguments, and change nothing.
@@ -230,13 +246,15 @@ class Sharing(Upkeep):
         """
         return Remote(self._store, self._remote(name), self._progress, now=self._now, by=workspace.actor)
 
-    def fetch(self, remote: str | None = None) -> int:
+    def fetch(self, remote: str | None = None, *, limit_rate: int | None = None) -> int:
         """Read what happened at a remote since it was last looked at; return how many versions it has.
+
+        No more than `limit_rate` bytes a second come.
 
         Raises:
             RemoteFailed: it cannot be reached.
         """
-        return len(self._remote(remote).log.state().versions)
+        return len(self._remote(remote, limit_rate).log.state().versions)
 
     def bundle(
         self, path: str | os.PathLike[str], *specs: SpecLike, since: Iterable[SpecLike] = (), jobs: int | None = None
@@ -282,7 +300,7 @@ class Sharing(Upkeep):
         with ops.transfer.bundle.opened(self._store, os.fspath(path)) as place:
             return self._pulled(place, tags(place.log.state(), specs, place.name), force=False)
 
-    def _pulled(self, place: "Place", wanted: list[str], *, force: bool) -> "Pulled":
+    def _pulled(self, place: "Place", wanted: list[str], *, force: bool, jobs: int | None = None) -> "Pulled":
         done = ops.transfer.pull(
             self._store,
             place,
@@ -292,6 +310,7 @@ class Sharing(Upkeep):
             progress=self._progress,
             protects=self._protects,
             force=force,
+            jobs=jobs,
         )
         self._tell_differing(done.beside, place.name, settled=place.is_bundle)
         return done
@@ -321,10 +340,10 @@ class Sharing(Upkeep):
             known.id for name in self.remotes for known in self._remote(name).log.state().versions.values()
         )
 
-    def _remote(self, name: str | None) -> "Place":
+    def _remote(self, name: str | None, limit_rate: int | None = None) -> "Place":
         if name is None:
             name = self._default()
-        return self._place(name, self._settings(name))
+        return self._place(name, self._settings(name), limit_rate)
 
     def _named(self, name: str) -> "Place":
         """Return the remote of a name, or at a URL."""
@@ -345,13 +364,14 @@ class Sharing(Upkeep):
             raise RemoteNotFound(f"no remote '{name}'", hint="mvs remote list")
         return self.remotes[name]
 
-    def _place(self, name: str, settings: Mapping[str, Any]) -> "Place":
-        from mvs.backends.buckets import PATIENCE, Address  # noqa: PLC0415 - only transfers need it
+    def _place(self, name: str, settings: Mapping[str, Any], limit_rate: int | None = None) -> "Place":
+        from mvs.backends.buckets import PATIENCE, Address, Pace  # noqa: PLC0415 - only transfers need it
 
         options = {key: settings[key] for key in _OPTIONS if key in settings}
         if "path-style" in settings:
             options["virtual_hosted_style_request"] = not settings["path-style"]
-        return self._store.remote(name, Address(settings["url"], options, settings.get("timeout", PATIENCE)))
+        pace = Pace(limit_rate, self._seconds) if limit_rate else None
+        return self._store.remote(name, Address(settings["url"], options, settings.get("timeout", PATIENCE)), pace)
 
 
 def _absolute(url: str) -> str:

@@ -20,7 +20,7 @@ from mvs.store.names.refs import Refs
 from mvs.store.objects import Adding, Objects
 
 if TYPE_CHECKING:
-    from mvs.backends.buckets import Address
+    from mvs.backends.buckets import Address, Pace
     from mvs.backends.filesystem import Traits
     from mvs.store.aside.quarantine import Quarantine
     from mvs.store.aside.trash import Trash
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mvs.store.packs.arriving import Arrival
     from mvs.store.packs.writing import PackWriter, Publisher
     from mvs.store.probes import Probes
+    from mvs.store.remote.arriving import Arriving
     from mvs.store.remote.remote import Remote
     from mvs.store.remote.state import Known, State
     from mvs.store.staging import Session
@@ -182,11 +183,18 @@ class Store:
             for arrival in ordered:
                 publisher.publish(arrival, arrival.name)
 
-    def remote(self, name: str, address: "Address") -> "Remote":
-        """Return a remote, what this store knows of it included."""
+    @property
+    def arriving(self) -> "Arriving":
+        """What was on its way here; under `packing`."""
+        from mvs.store.remote.arriving import Arriving  # noqa: PLC0415 - only transfers and gc need it
+
+        return Arriving(self._disk)
+
+    def remote(self, name: str, address: "Address", pace: "Pace | None" = None) -> "Remote":
+        """Return a remote, what this store knows of it included; with a `pace`, bytes travel no faster."""
         from mvs.store.remote.remote import Remote  # noqa: PLC0415 - only transfers need it
 
-        return Remote(name, address, self._disk)
+        return Remote(name, address, self._disk, pace=pace)
 
     def reaching(self, remote: "Remote", known: "Known", state: "State") -> "Store":
         """Return this store with what a version of a remote needs in sight: it is fetched as it is read."""

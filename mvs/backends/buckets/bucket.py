@@ -43,8 +43,7 @@ class Bucket(Protocol):
     def upload(self, key: str, path: str, advance: Advance, *, parts: int = 1) -> None:
         """Give a key the content of a file as its value, durably; whoever reads meanwhile sees all of it or none.
 
-        The key tells the content: a value of the same size is left as it is. So many `parts` go at once, where
-        a file goes in parts. Who is told of progress may make it wait.
+        So many `parts` go at once, where a file goes in parts. Who is told of progress may make it wait.
         """
 
     def keys(self, prefix: str) -> Iterator[Found]:

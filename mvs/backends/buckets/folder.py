@@ -48,9 +48,6 @@ class FolderBucket:
 
     def upload(self, key: str, path: str, advance: Advance, *, parts: int = 1) -> None:
         """Copy a file to a key."""
-        if self._disk.size(key) == os.path.getsize(path):
-            advance(os.path.getsize(path))
-            return
         self._make()
         self._disk.ensure(_TEMPS)
         temp = self._disk.path(f"{_TEMPS}/{os.urandom(8).hex()}.tmp")

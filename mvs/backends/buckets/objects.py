@@ -132,10 +132,6 @@ class ObjectBucket:
     def upload(self, key: str, path: str, advance: Advance, *, parts: int = 1) -> None:
         """Send a file in parts, so many at once; the key has a value when the last one is there."""
         size = os.path.getsize(path)
-        if self.size(key) == size:
-            # An earlier attempt was cut off behind it; the key tells the content.
-            advance(size)
-            return
 
         def blocks() -> Iterator[bytes]:
             with open(path, "rb", buffering=0) as file:

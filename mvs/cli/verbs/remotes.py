@@ -9,6 +9,7 @@ from mvs.cli import render
 from mvs.cli.verb import (
     SPECS,
     Verb,
+    byte_count,
     complete_remote,
     complete_spec,
     confirm,
@@ -26,6 +27,13 @@ _remote_option = click.option(
     "-r", "--remote", metavar="NAME", shell_complete=complete_remote, help="That remote, not the default one"
 )
 
+_jobs_option = click.option(
+    "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Requests at once (4), and threads that pack"
+)
+_rate_option = click.option(
+    "--limit-rate", type=byte_count, metavar="SIZE", help="Let no more travel each second, as in 10MB"
+)
+
 
 @click.command(cls=Verb, epilog=SPECS)
 @click.argument("specs", nargs=-1, metavar="[SPEC]...", shell_complete=complete_spec)
@@ -35,7 +43,8 @@ _remote_option = click.option(
 @click.option("--pinned", is_flag=True, help="What mvs.lock pins, as far as it is here")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be sent")
 @click.option("--force", is_flag=True, help="Where aliases or labels changed on both sides, take those here")
-@click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Threads that pack")
+@_jobs_option
+@_rate_option
 @json_option
 @pass_repository
 def push(
@@ -48,6 +57,7 @@ def push(
     dry_run: bool,
     force: bool,
     jobs: int | None,
+    limit_rate: int | None,
     as_json: bool,
 ) -> None:
     """Let a remote have versions; a bare NAME stands for all its versions
@@ -79,7 +89,7 @@ def push(
             f"would send {_versions(plan.refs)} to '{plan.remote}': {render.size(plan.size)} of new files",
         )
         return
-    done = repo.push(plan=plan, jobs=jobs)
+    done = repo.push(plan=plan, jobs=jobs, limit_rate=limit_rate)
     facts = {
         "remote": plan.remote,
         "versions": [str(ref.tag) for ref in done.refs],
@@ -100,6 +110,8 @@ def push(
 @click.option("--all", "everything", is_flag=True, help="Every version")
 @click.option("--dry-run", is_flag=True, help="Only tell what would come")
 @click.option("--force", is_flag=True, help="Where aliases or labels changed on both sides, take those there")
+@_jobs_option
+@_rate_option
 @json_option
 @pass_repository
 def pull(
@@ -110,6 +122,8 @@ def pull(
     everything: bool,
     dry_run: bool,
     force: bool,
+    jobs: int | None,
+    limit_rate: int | None,
     as_json: bool,
 ) -> None:
     """Bring versions of a remote here; a bare NAME stands for all its versions
@@ -132,7 +146,7 @@ def pull(
             f"would receive {_versions(plan.manifests)}: {render.size(plan.bytes)} on the wire",
         )
         return
-    done = repo.pull(*specs, where=where, remote=remote, force=force)
+    done = repo.pull(*specs, where=where, remote=remote, force=force, jobs=jobs, limit_rate=limit_rate)
     facts = {
         "versions": [str(ref.tag) for ref in done.refs],
         "present": [str(ref.tag) for ref in done.present],
@@ -146,11 +160,12 @@ def pull(
 
 @click.command(cls=Verb)
 @click.argument("name", required=False, shell_complete=complete_remote)
+@_rate_option
 @json_option
 @pass_repository
-def fetch(repo: Repository, name: str | None, as_json: bool) -> None:
+def fetch(repo: Repository, name: str | None, limit_rate: int | None, as_json: bool) -> None:
     """Learn what a remote has, without bringing any file here"""
-    found = repo.fetch(name)
+    found = repo.fetch(name, limit_rate=limit_rate)
     _tell({"versions": found}, as_json, render.count(found, "version"))
 
 

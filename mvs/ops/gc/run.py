@@ -164,6 +164,7 @@ def _collect(
                 return False
         store.objects.packs.forget()
         store.views.sweep(now=now)
+        done.staging += store.arriving.clear()
         _drop_notes(store, lock)
         _drop_views(store)
         _drop_sketches(store)

@@ -47,7 +47,8 @@ def create(
             remote = Remote(os.path.basename(path), Address(path), disk, bundle)
             remote.log.begin(single_writer=False)
             plan = plan_push(store, remote, refs, progress=progress)
-            done = push(store, remote, plan, now=now, by=by, progress=progress, jobs=jobs, assumed=assumed)
+            # A file grows at its end, and is the same each time.
+            done = push(store, remote, plan, now=now, by=by, progress=progress, jobs=jobs, requests=1, assumed=assumed)
         folder, name = os.path.split(os.path.abspath(path))
         place = Directory(folder, durable=True, temps="")
         if not place.adopt(beside, name):

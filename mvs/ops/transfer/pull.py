@@ -1,7 +1,6 @@
 """Pulling: versions of a remote become versions of this store."""
 
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mvs.errors import CorruptRemote, MissingObject, TagExists, command
@@ -9,22 +8,16 @@ from mvs.format.ids import ObjectId
 from mvs.format.lines.journal import Event
 from mvs.format.lines.refs import Ref
 from mvs.format.manifest import Manifest
-from mvs.format.pack import Record, check_of
+from mvs.format.pack import Record
 from mvs.format.remote import PackPlace
 from mvs.ops.transfer import beside
 from mvs.ops.transfer.beside import Beside, Protects
 from mvs.ops.transfer.holdings import Holdings, by_pack, closure
+from mvs.ops.transfer.receiving import REQUESTS, receive
 from mvs.running.progress import Progress
-from mvs.store.packs.arriving import Arrival
-from mvs.store.packs.files import Pack
 from mvs.store.remote.remote import Remote
 from mvs.store.remote.state import State
-from mvs.store.staging import Session
 from mvs.store.store import Store
-
-# Of a pack so much is read in one piece, and a gap of so little is read along.
-_READ = 16 << 20
-_GAP = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +115,13 @@ def pull(
     progress: Progress,
     protects: Protects = lambda _: False,
     force: bool = False,
+    jobs: int | None = None,
 ) -> Pulled:
     """Bring versions here: packs first, each record decoded and compared with its id, then refs, then what is beside.
 
     With `force` aliases and notes win that are there.
+
+    With so many `jobs` at once; what an interrupted pull had received need not come again.
 
     Raises:
         TagExists: this store has a tag with other content.
@@ -136,23 +132,14 @@ def pull(
     # Nobody packs meanwhile: so what comes is of objects that this store lacks, and no circle can come about.
     with store.packing(), store.session() as session:
         plan = plan_pull(store, remote, tags, remote.log.state())
-        arrivals: list[Arrival] = []
-        progress.start("receiving", plan.bytes)
-        try:
-            for place, records, whole in plan.packs:
-                arrivals.append(
-                    _whole(session, remote, place, progress)
-                    if whole
-                    else _some(store, remote, place, records, session.path, progress)
-                )
-        finally:
-            progress.finish()
+        arrivals, received = receive(store, remote, plan.packs, session.path, progress, jobs or REQUESTS)
         store.accept(arrivals, session.path)
+        store.arriving.clear()
     refs = tuple(_publish(store, manifest, now=now, by=by) for manifest in plan.manifests)
     found = beside.receive(
         store, remote, plan.state, [*refs, *plan.present], force=force, protects=protects, now=now, by=by
     )
-    return Pulled(refs, plan.present, plan.bytes, found)
+    return Pulled(refs, plan.present, received, found)
 
 
 def _publish(store: Store, manifest: Manifest, *, now: Callable[[], int], by: str) -> Ref:
@@ -177,53 +164,3 @@ def _publish(store: Store, manifest: Manifest, *, now: Callable[[], int], by: st
             pending = store.refs.prepare(ref, newest=store.refs.would_be_latest(ref))
         pending.commit()
     return ref
-
-
-def _whole(session: Session, remote: Remote, place: PackPlace, progress: Progress) -> Arrival:
-    """Receive a pack as it is."""
-
-    def blocks() -> Iterator[bytes]:
-        for at in range(0, place.size, _READ):
-            try:
-                data = remote.bucket.read_range(place.key, at, min(_READ, place.size - at))
-            except FileNotFoundError:
-                raise CorruptRemote(f"pack {place.name} of '{remote.name}' is gone") from None
-            yield data
-            progress.advance(len(data))
-
-    id, path = session.write(blocks())
-    if id != place.name:
-        raise CorruptRemote(f"pack {place.name} of '{remote.name}' is not what it is named after")
-    os.chmod(path, 0o444)
-    return Arrival(path, id, Pack(path).index.records)
-
-
-def _some(
-    store: Store, remote: Remote, place: PackPlace, records: tuple[Record, ...], folder: str, progress: Progress
-) -> Arrival:
-    """Receive some records of a pack, as a pack of their own."""
-    writer = store.pack_writer(os.path.join(folder, str(place.name)))
-    for run in _runs(records):
-        data = memoryview(remote.packs.stored(place, run))
-        for record in run:
-            start = record.offset - run[0].offset
-            stored = bytes(data[start : start + record.length])
-            if check_of(stored) != record.check:
-                raise CorruptRemote(f"object {record.id} in pack {place.name} of '{remote.name}' is damaged")
-            writer.add(record.id, record.size, record.encoding, stored, record.refs, depth=record.depth)
-            progress.advance(record.length)
-    return Arrival(writer.path, writer.finish(), writer.records)
-
-
-def _runs(records: tuple[Record, ...]) -> Iterator[list[Record]]:
-    """Yield records that are read together."""
-    run: list[Record] = []
-    for record in records:
-        if run:
-            end = max(other.offset + other.length for other in run)
-            if record.offset - end > _GAP or record.offset + record.length - run[0].offset > _READ:
-                yield run
-                run = []
-        run.append(record)
-    if run:
-        yield run

@@ -1,21 +1,20 @@
 """Pushing: versions of this store become versions of a remote."""
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from mvs.errors import MissingObject, TagExists, command
 from mvs.format.ids import ObjectId
-from mvs.format.layout import pack_path
 from mvs.format.lines.refs import Ref
-from mvs.format.pack import Index, Record
-from mvs.format.remote import Entry, PackPlace, Sent, index_key
+from mvs.format.pack import Index
+from mvs.format.remote import Entry, PackPlace, Sent
 from mvs.ops import dedup
 from mvs.ops.transfer import beside
 from mvs.ops.transfer.beside import Beside, Changes
-from mvs.ops.transfer.holdings import Held, Holdings, by_pack, closure
+from mvs.ops.transfer.holdings import Held, Holdings, closure
+from mvs.ops.transfer.receiving import REQUESTS
+from mvs.ops.transfer.sending import send
 from mvs.running.progress import Progress
-from mvs.store.packs.files import Pack
 from mvs.store.remote.remote import Remote
 from mvs.store.remote.state import State
 from mvs.store.store import Store
@@ -88,6 +87,7 @@ def push(
     by: str,
     progress: Progress,
     jobs: int | None,
+    requests: int | None = None,
     assumed: frozenset[ObjectId] = frozenset(),
 ) -> Pushed:
     """Do what a plan says: pack what is loose, send what the remote lacks, and let it have the versions in one step.
@@ -95,6 +95,7 @@ def push(
     Their aliases and notes go in the same step.
 
     What is loose stays loose. An interrupted push has changed nothing that anybody sees; the next one goes on.
+    `jobs` threads pack, and so many `requests` are under way, as many as there are jobs where it is not said.
     What is `assumed` is not sent: whoever reads there has it.
 
     Raises:
@@ -102,7 +103,7 @@ def push(
         RemoteFailed: it cannot be reached.
         StoreBusy: another process makes packs.
     """
-    sender = _Sender(store, remote, progress, jobs, assumed)
+    sender = _Sender(store, remote, progress, jobs, requests or jobs or REQUESTS, assumed)
     sent = 0
     packs: set[ObjectId] = set()
     changes = Changes()
@@ -139,13 +140,20 @@ class _Sender:
     """One push under way: it remembers what it has sent."""
 
     def __init__(
-        self, store: Store, remote: Remote, progress: Progress, jobs: int | None, assumed: frozenset[ObjectId]
+        self,
+        store: Store,
+        remote: Remote,
+        progress: Progress,
+        jobs: int | None,
+        requests: int,
+        assumed: frozenset[ObjectId],
     ) -> None:
         self._store = store
         self._assumed = assumed
         self._remote = remote
         self._progress = progress
         self._jobs = jobs
+        self._requests = requests
         self._sent: dict[ObjectId, PackPlace] = {}
         self._indexes: dict[ObjectId, Index] = {}
 
@@ -160,11 +168,19 @@ class _Sender:
         records = self._records(blobs, there)
         count = 0
         with self._store.session() as session:
-            for path, name, index in self._packed(records, session.path):
-                place = PackPlace(name, state.generation, os.path.getsize(path))
-                count += self._upload(place, path, index)
-                self._sent[name] = ours[name] = place
-                self._indexes[name] = index
+            sending = send(
+                self._store,
+                self._remote,
+                records,
+                state.generation,
+                session=session,
+                progress=self._progress,
+                requests=self._requests,
+            )
+            for place, index, sent in sending:
+                count += sent
+                self._sent[place.name] = ours[place.name] = place
+                self._indexes[place.name] = index
         there = Holdings({**have, **{name: self._indexes[name] for name in ours}})
         versions = []
         for ref in refs:
@@ -196,32 +212,6 @@ class _Sender:
     def _find(self, id: ObjectId) -> Held | None:
         found = self._store.objects.packs.place(id)
         return Held(*found) if found else None
-
-    def _packed(self, records: dict[ObjectId, Held], folder: str) -> Iterable[tuple[str, ObjectId, Index]]:
-        """Yield packs with these records: path, name and index; one that has nothing else goes as it is."""
-        packs = self._store.objects.packs
-        for name, wanted in by_pack(records).items():
-            index = packs.pack(name).index
-            if len(wanted) == len(index.records):
-                yield str(self._store.root / pack_path(name)), name, index
-                continue
-            writer = self._store.rewritten({name: [record.id for record in wanted]}, os.path.join(folder, str(name)))
-            yield writer.path, writer.finish(), _index_of(writer.records)
-
-    def _upload(self, place: PackPlace, path: str, index: Index) -> int:
-        self._progress.start("sending", place.size)
-        try:
-            self._remote.bucket.upload(place.key, path, self._progress.advance)
-            end = Pack(path).end()
-            self._remote.bucket.write(index_key(place.name), end)
-        finally:
-            self._progress.finish()
-        return place.size + len(end)
-
-
-def _index_of(records: dict[ObjectId, Record]) -> Index:
-    outside = {ref.id for record in records.values() for ref in record.refs} - records.keys()
-    return Index(records, tuple(sorted(outside)))
 
 
 def _sorted(remote: Remote, state: State, refs: Iterable[Ref]) -> tuple[list[Ref], list[Ref]]:

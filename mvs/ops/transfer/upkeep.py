@@ -12,11 +12,11 @@ from mvs.format.ids import ObjectId
 from mvs.format.manifest import Manifest
 from mvs.format.remote import Entry, Move, PackPlace, index_key
 from mvs.ops.transfer.holdings import Holdings, closure
+from mvs.ops.transfer.receiving import REQUESTS, RUN
+from mvs.running.parallel import ahead
 from mvs.running.progress import Progress
 from mvs.store.remote.remote import Remote
 from mvs.store.remote.state import State
-
-_READ = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,8 @@ def _generation(key: str) -> int:
 
 def _read_through(remote: Remote, place: PackPlace) -> None:
     hasher = blake3()
-    for at in range(0, place.size, _READ):
-        hasher.update(remote.bucket.read_range(place.key, at, min(_READ, place.size - at)))
+    places = range(0, place.size, RUN)
+    for data in ahead(lambda at: remote.bucket.read_range(place.key, at, RUN), places, REQUESTS):
+        hasher.update(data)
     if hasher.digest() != place.name.raw:
         raise CorruptRemote(f"pack {place.name} is not what it is named after")

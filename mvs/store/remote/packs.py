@@ -10,6 +10,10 @@ from mvs.format.ids import ObjectId
 from mvs.format.layout import CACHE
 from mvs.format.pack import TRAILER_SIZE, Index, Record, decode_index, index_place
 from mvs.format.remote import PackPlace, index_key
+from mvs.running.parallel import ahead
+
+# Indexes are small, and each is a request.
+_REQUESTS = 8
 
 
 class RemotePacks:
@@ -33,8 +37,12 @@ class RemotePacks:
         return found
 
     def indexes(self, places: Iterable[PackPlace]) -> dict[ObjectId, Index]:
-        """Return what is in some packs, by name."""
-        return {place.name: self.index(place) for place in places}
+        """Return what is in some packs, by name; what is not known is read, several at once."""
+        wanted = list(places)
+        unknown = [place for place in wanted if place.name not in self._known]
+        for place, index in ahead(lambda place: (place, self._read(place)), unknown, _REQUESTS):
+            self._known[place.name] = index
+        return {place.name: self._known[place.name] for place in wanted}
 
     def stored(self, place: PackPlace, records: list[Record]) -> bytes:
         """Return the bytes from the first to the last of some records, in order of where they lie.

@@ -4,7 +4,7 @@ from functools import cached_property
 
 from blake3 import blake3
 
-from mvs.backends.buckets import Address, Bucket, open_bucket
+from mvs.backends.buckets import Address, Bucket, Pace, Paced, open_bucket
 from mvs.backends.buckets.bundle import BundleBucket, NewBundle
 from mvs.backends.directory import Directory
 from mvs.store.remote.log import Log, last_seen, probe
@@ -15,12 +15,18 @@ from mvs.store.remote.state import State
 class Remote:
     """A remote at an address. Nothing is read or sent before something is asked for."""
 
-    def __init__(self, name: str, address: Address, disk: Directory, bucket: Bucket | None = None) -> None:
-        """Name the remote at an address; what is known of it is kept in `disk`. A `bucket` is used as it is."""
+    def __init__(
+        self, name: str, address: Address, disk: Directory, bucket: Bucket | None = None, *, pace: Pace | None = None
+    ) -> None:
+        """Name the remote at an address; what is known of it is kept in `disk`. A `bucket` is used as it is.
+
+        With a `pace`, bytes travel no faster.
+        """
         self.name = name
         self.address = address
         self._disk = disk
         self._bucket = bucket
+        self._pace = pace
 
     @cached_property
     def bucket(self) -> Bucket:
@@ -30,7 +36,8 @@ class Remote:
             InvalidConfig: its URL is of no known kind.
             MissingExtra: what speaks to it is not installed.
         """
-        return self._bucket or open_bucket(self.address)
+        bucket = self._bucket or open_bucket(self.address)
+        return Paced(bucket, self._pace) if self._pace else bucket
 
     @cached_property
     def log(self) -> Log:
@@ -45,7 +52,7 @@ class Remote:
     @property
     def is_bundle(self) -> bool:
         """Whether it is a file that may go without what its reader has."""
-        return isinstance(self.bucket, BundleBucket | NewBundle)
+        return isinstance(self._bucket or open_bucket(self.address), BundleBucket | NewBundle)
 
     def last_seen(self) -> State:
         """Return what it had when it was last looked at; it is not asked."""
