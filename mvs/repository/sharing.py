@@ -377,7 +377,8 @@ class Sharing(Upkeep):
 def _absolute(url: str) -> str:
     from mvs.backends.buckets import Address  # noqa: PLC0415 - only transfers need it
 
-    if "@" in url.partition("://")[2].partition("/")[0]:
+    user, at, _ = url.partition("://")[2].partition("/")[0].rpartition("@")
+    if at and (":" in user or not url.startswith("ssh:")):
         raise InvalidInput("a URL of a remote holds no user and no password: they belong in the environment")
     address = Address(url)
     return workspace.absolute(address.path) if address.is_folder else url.rstrip("/")

@@ -2,13 +2,15 @@
 
 import importlib.util
 import os
+import shutil
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import mvs
-from tests.remotes.servers import Plan, Proxy, make_bucket, moto
+from tests.remotes.servers import Plan, Proxy, make_bucket, moto, sshd
 
 # Seconds after which a client gives up a server that is silent; the tests of it wait for so long.
 PATIENCE = 1
@@ -21,6 +23,23 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("moto is not installed")
     with moto(tmp_path_factory.mktemp("moto") / "log") as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def _sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    if shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin") is None or shutil.which("ssh") is None:
+        pytest.skip("OpenSSH's server is not installed (apt-get install openssh-server)")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with sshd(tmp_path_factory.mktemp("sshd"), port) as programs:
+        yield programs
+
+
+@pytest.fixture
+def far(_sshd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a folder that is reached through ssh."""
+    monkeypatch.setenv("PATH", f"{_sshd}:{os.environ['PATH']}")
+    return f"ssh://far{tmp_path}/far"
 
 
 @pytest.fixture(autouse=True)

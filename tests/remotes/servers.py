@@ -1,8 +1,10 @@
 """Real servers on loopback, and a proxy in front of them that behaves as badly as it is told."""
 
+import getpass
 import http.client
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -37,6 +39,44 @@ def moto(log: Path) -> Iterator[str]:
     finally:
         server.kill()
         server.wait()
+
+
+@contextmanager
+def sshd(folder: Path, free_port: int) -> Iterator[Path]:
+    """Run OpenSSH's server on a port of loopback; return a folder with an `ssh` that may log in as its host `far`."""
+    server = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+    assert server is not None
+    for key in ("host", "client"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key)], check=True)
+    (folder / "sshd_config").write_text(
+        f"ListenAddress 127.0.0.1:{free_port}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/client.pub\n"
+        "PidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nSubsystem sftp internal-sftp\n"
+        "MaxStartups 100\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+    )
+    (folder / "ssh_config").write_text(
+        f"Host far\n  HostName 127.0.0.1\n  Port {free_port}\n  User {getpass.getuser()}\n"
+        f"  IdentityFile {folder}/client\n  IdentitiesOnly yes\n"
+        f"  UserKnownHostsFile {folder}/known\n  StrictHostKeyChecking accept-new\n"
+    )
+    program = folder / "bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/ssh_config "$@"\n')
+    program.chmod(0o755)
+    if os.geteuid() == 0:
+        os.makedirs("/run/sshd", exist_ok=True)
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen([server, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log)
+    try:
+        while "Server listening" not in (folder / "log").read_text():
+            try:
+                process.wait(0.02)
+            except subprocess.TimeoutExpired:
+                continue
+            raise AssertionError((folder / "log").read_text())
+        yield program.parent
+    finally:
+        process.kill()
+        process.wait()
 
 
 def make_bucket(endpoint: str, name: str) -> None:

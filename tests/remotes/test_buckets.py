@@ -9,15 +9,18 @@ import pytest
 from mvs.backends.buckets import Address, Bucket, open_bucket
 from mvs.backends.buckets.folder import FolderBucket
 from mvs.backends.buckets.objects import ObjectBucket
+from mvs.backends.buckets.ssh import SshBucket
 from mvs.errors import InvalidConfig, RemoteFailed
 
 Make = Callable[[], Bucket]
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=["folder", "s3", "ssh"])
 def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Bucket:
     if request.param == "folder":
         return FolderBucket(str(tmp_path / "remote"))
+    if request.param == "ssh":
+        return SshBucket(request.getfixturevalue("far"), patience=30)
     options = {"endpoint": request.getfixturevalue("s3"), "region": "us-east-1"}
     return ObjectBucket(request.getfixturevalue("bucket_url"), options, patience=30)
 

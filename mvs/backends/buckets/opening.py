@@ -58,4 +58,8 @@ def open_bucket(address: Address) -> Bucket:
         from mvs.backends.buckets.objects import ObjectBucket  # noqa: PLC0415 - obstore is an extra
 
         return ObjectBucket(address.url, address.options, patience=address.patience)
-    raise InvalidConfig(f"'{address.url}' is no URL of a remote: {', '.join(_CLOUD)}, file, or a path")
+    if address.scheme == "ssh":
+        from mvs.backends.buckets.ssh import SshBucket  # noqa: PLC0415 - as above
+
+        return SshBucket(address.url, patience=address.patience)
+    raise InvalidConfig(f"'{address.url}' is no URL of a remote: {', '.join(_CLOUD)}, ssh, file, or a path")
