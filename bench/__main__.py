@@ -10,7 +10,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import bulk, catalog, checks, gc, names, peers, training
+from bench import bulk, catalog, checks, gc, names, peers, remotes, training
 from bench.dedup import report
 from bench.measure import Meter, heading
 from bench.place import Place
@@ -23,6 +23,7 @@ GROUPS = {
     "checks": checks.run,
     "dedup": report.run,
     "gc": gc.run,
+    "remotes": remotes.run,
     "training": training.run,
 }
 

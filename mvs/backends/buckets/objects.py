@@ -18,9 +18,10 @@ Result = TypeVar("Result")
 _CONNECT = timedelta(seconds=10)
 # A body on its way up is not watched, so a part of one has so many times as long in all.
 _BODY = 10
-# Times `patience`; and at most so often, with pauses from a tenth of a second to fifteen: some 25 s of refusals.
+# Times `patience`; and at most so often, with pauses drawn at random that grow: some ten seconds of refusals.
 _GIVE_UP = 4
-_RETRIES = 8
+_RETRIES = 10
+_PAUSES = {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=15), "base": 3}
 # Parts of an upload: the least is 5 MiB, and there may be 10,000 of them.
 PART = 8 << 20
 _BATCH = 500
@@ -63,7 +64,7 @@ class ObjectBucket:
                 return self._obstore.store.from_url(
                     url,
                     client_options={**client, **limits},
-                    retry_config={"max_retries": _RETRIES, "retry_timeout": give_up},
+                    retry_config={"max_retries": _RETRIES, "retry_timeout": give_up, "backoff": _PAUSES},
                     **{} if url.startswith("http") else options,
                 )
             except (ValueError, self._obstore.exceptions.BaseError) as error:
