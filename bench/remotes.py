@@ -19,13 +19,17 @@ from bench.dedup.reading import family as read
 from bench.measure import Bound, Meter, Run, section, show
 from bench.place import Place, peak, remove
 from mvs.backends.buckets import Address, Bucket, open_bucket
+from mvs.backends.directory import Directory
+from mvs.format.manifest import Manifest, Tree
+from mvs.format.names import Tag
+from mvs.format.remote import Sent
+from mvs.store.remote.log import Log
 from tests.remotes.servers import make_bucket, moto
 from tests.store.remote.buckets import Counting
 
 _AS_FAST = Bound(1.25)
 _MEMORY = Bound(512, "MiB")
 _JOBS = "8"
-# Pushed in so many pushes, each an entry of the log.
 _LISTED = 1000
 _SAVED = 10_000
 
@@ -45,17 +49,20 @@ def run(place: Place, meter: Meter) -> None:
 
 
 def _listing(place: Place, meter: Meter) -> None:
-    url = str(place.work / "listed")
-    repo = place.repository("ours", durable=False)
-    repo.add_remote("origin", url)
+    url = place.work / "listed"
+    disk = Directory(str(place.work / "cache"), durable=False, temps="temps")
+    log = Log(open_bucket(Address(str(url))), disk, "bench")
+    log.begin(single_writer=False)
+    tree = Tree((), ())
     for number in range(_LISTED):
-        ref = repo.save(_file(place, str(number)), f"bench:v{number}")
-        repo.push(ref.tag)
+        # An entry for each, as they come about over the years.
+        manifest = Manifest(Tag.parse(f"bench:v{number}"), number + 1, tree, tree.id, {}, {}, {}, (), "").encode()
+        log.commit(lambda state, data=manifest: state.next_entry(0, "bench", versions=(Sent(data, ()),)))  # type: ignore[misc]
     other = place.repository("theirs", durable=False)
-    other.add_remote("origin", url)
+    other.add_remote("origin", str(url))
     asked = _counted(lambda: other.remote().list())
     meter.absolute(f"list --remote, {_LISTED:,} versions, nothing known : requests", [asked], Bound(20, ""))
-    for name in ("ours", "theirs", "listed"):
+    for name in ("cache", "theirs", "listed"):
         remove(place.work / name)
 
 
