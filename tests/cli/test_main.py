@@ -204,7 +204,7 @@ def corrupt_remote(world: World) -> list[str]:
 def remote_failed(world: World) -> list[str]:
     world.patch.setenv("AWS_ACCESS_KEY_ID", "someone")
     world.patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    world.patch.setattr(objects, "_RETRY", {"max_retries": 0})
+    world.patch.setattr(objects, "_RETRIES", 0)
     return S3
 
 
