@@ -1,8 +1,8 @@
 """Real servers on loopback, and a proxy in front of them that behaves as badly as it is told."""
 
-import getpass
 import http.client
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -54,7 +54,7 @@ def sshd(folder: Path, free_port: int) -> Iterator[Path]:
         "MaxStartups 100\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
     )
     (folder / "ssh_config").write_text(
-        f"Host far\n  HostName 127.0.0.1\n  Port {free_port}\n  User {getpass.getuser()}\n"
+        f"Host far\n  HostName 127.0.0.1\n  Port {free_port}\n  User {pwd.getpwuid(os.getuid()).pw_name}\n"
         f"  IdentityFile {folder}/client\n  IdentitiesOnly yes\n"
         f"  UserKnownHostsFile {folder}/known\n  StrictHostKeyChecking accept-new\n"
     )
