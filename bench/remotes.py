@@ -191,6 +191,8 @@ class _Rclone:
             "NO_CHECK_BUCKET": "true",
         }
         environment = {**os.environ, **{f"RCLONE_CONFIG_FAR_{key}": value for key, value in configuration.items()}}
+        # Its library cannot do both, a bundle of certificates and its own connections.
+        environment.pop("AWS_CA_BUNDLE", None)
         words = [self._program, "copy", source, target, "--transfers", _JOBS, "--config", os.devnull]
         subprocess.run(words, check=True, env=environment)
         # What mvs pulled is on the disk when it says so.
