@@ -64,7 +64,9 @@ def plan_mirror(source: Remote, target: Remote) -> Mirrored:
     Raises:
         TagExists, CorruptRemote, RemoteFailed: as `mirror`.
     """
-    return _lack(source, source.log.state(), target, target.log.state()).facts()
+    # It may be that `mirror` makes it.
+    there = target.log.state() if target.log.exists() else State()
+    return _lack(source, source.log.state(), target, there).facts()
 
 
 def mirror(
