@@ -56,6 +56,28 @@ def test_a_checkpoint_is_saved_every_so_many_steps(repo: mvs.Repository) -> None
     assert steps(repo) == [10, 5]
 
 
+def test_the_checkpoints_of_a_run_say_that_they_are(repo: mvs.Repository) -> None:
+    for _ in range(2):
+        with mvs.Checkpointer(repo, "net") as checkpoints:
+            for step in (1, 2):
+                checkpoints.step(weights(step), step=step)
+    runs = [version.context["run"] for version in repo.list("net")]
+    assert runs[0] == runs[1] != runs[2] == runs[3]
+
+
+def test_a_run_that_was_resumed_otherwise_follows_the_checkpoint_of_its_step(repo: mvs.Repository) -> None:
+    with mvs.Checkpointer(repo, "net") as checkpoints:
+        for step in (1, 2):
+            checkpoints.step(weights(step), step=step)
+    with mvs.Checkpointer(repo, "net") as checkpoints:
+        followed = checkpoints.follow(1)
+        assert followed
+        assert followed.metadata["step"] == 1
+        assert checkpoints.follow(7) is None
+        checkpoints.step(weights(3), step=3)
+    assert repo.get("net").parents == (followed.id,)
+
+
 def test_steps_are_counted_where_none_is_given(repo: mvs.Repository) -> None:
     with mvs.Checkpointer(repo, "net", every=2) as checkpoints:
         for step in range(5):

@@ -1,6 +1,7 @@
 """Checkpoints of a training run: saved beside it, the older ones deleted, the last one found again."""
 
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
@@ -64,6 +65,7 @@ class Checkpointer:
     "min") or highest ("max") of the metric `monitor`. Without both all are kept. What an alias points at is kept, and
     other versions of the name, without the label `kind=checkpoint`, are left alone. `busy` is what to do when the save
     before still runs: "wait" for it or "skip" this one. Runs under one name share its checkpoints: give each its own.
+    Their context says which `run` they are of, by an id of its own unless `context` has one.
 
     A failed save does not end the training: it is told in the log, `failure` holds it, and the next one is tried.
 
@@ -107,7 +109,8 @@ class Checkpointer:
         self._monitor = monitor
         self._sign = 1 if mode == "min" else -1
         self._labels = {**(labels or {}), **LABEL}
-        self._context = context
+        # What the checkpoints of one run have in common, however often their name is used.
+        self._context = {"run": os.urandom(6).hex(), **(context or {})}
         self._busy = busy
         self._count = 0
         self._parent: Version | None = None
@@ -130,7 +133,7 @@ class Checkpointer:
             InvalidInput, InvalidMetadata, InvalidPath: what is given cannot be saved.
         """
         self._count = self._count + 1 if step is None else step
-        if self._count % self._every:
+        if not self.due(self._count):
             return None
         return self.save(state() if callable(state) else state, step=self._count, metrics=metrics, move=move)
 
@@ -157,6 +160,16 @@ class Checkpointer:
         if not future.cancelled():
             future.add_done_callback(self._saved)
         return future
+
+    def due(self, step: int) -> bool:
+        """Tell whether it is time for a checkpoint at a step (or an epoch, where those are counted)."""
+        return step % self._every == 0
+
+    def follow(self, step: int) -> Version | None:
+        """Let what is saved from here on name the newest checkpoint of a step as its parent, if there is one."""
+        found = next((version for version in self._checkpoints() if version.metadata.get("step") == step), None)
+        self._parent = found or self._parent
+        return found
 
     def latest(self) -> Version | None:
         """Return the newest checkpoint, None where there is none."""
