@@ -44,6 +44,7 @@ COMMANDED = [
     "docs/retention.md",
     "docs/sharing.md",
     "docs/training.md",
+    "docs/watching.md",
     "docs/pins.md",
 ]
 FORMAT = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")

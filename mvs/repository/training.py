@@ -6,14 +6,17 @@ Part of the Python API: `Repository` has these verbs besides those that save fil
 import os
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from mvs import ops
-from mvs.format.names import Tag
+from mvs.errors import InvalidInput, MvsError, NotFound, SourceNotFound, command
+from mvs.format.names import Spec, Tag
 from mvs.handles.version import PathLike, SpecLike, Version
+from mvs.repository import workspace
 from mvs.running.progress import Progress
 from mvs.store.store import Store
 
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from mvs.handles.draft import Draft
+    from mvs.handles.training.checkpointer import Versions
     from mvs.handles.training.saver import Busy, Saver
+    from mvs.handles.training.watcher import Watcher
 
 
 # Two threads that save first must not make two savers.
@@ -34,6 +39,10 @@ class Training(ABC):
     _store: Store
     _progress: Progress
     _in_background: "Saver | None" = None
+
+    @abstractmethod
+    def _now(self) -> int:
+        """Return the time in nanoseconds since the epoch."""
 
     @property
     @abstractmethod
@@ -184,6 +193,152 @@ class Training(ABC):
             )
 
         return saver.start(taken, busy)
+
+    def watch(
+        self,
+        folder: PathLike,
+        name: str,
+        *,
+        pattern: str = "checkpoint-*",
+        marker: str | None = None,
+        settle: float = 30.0,
+        keep_last: int | None = None,
+        keep_best: int | None = None,
+        monitor: str | None = None,
+        mode: Literal["min", "max"] = "min",
+        labels: Mapping[str, str] | None = None,
+        once: bool = False,
+        stop: threading.Event | None = None,
+    ) -> Iterator[Version]:
+        """Save each checkpoint that somebody writes into a folder once it is whole, and yield the versions.
+
+        A checkpoint is what matches `pattern` (a glob) in `folder`. It is whole when nothing in it changed for
+        `settle` seconds; or, if it holds `marker` or a file that frameworks are known to write last, from one look to
+        the next. Each is saved once, also by another process later; one that changed afterwards is another one.
+        Its step and metrics are read from `trainer_state.json` and the like. `keep_last`, `keep_best`, `monitor` and
+        `mode` are those of a `Checkpointer`. What cannot be saved is told, and tried again.
+
+        It ends when `stop` is set; with `once`, when what is there is saved or was seen to change.
+
+        Raises:
+            MvsError: with `once`, what the last save failed of.
+            SourceNotFound: there is no such folder.
+            InvalidInput, InvalidTag, InvalidMetadata: what is given makes no sense.
+        """
+        if not os.path.isdir(folder):
+            raise SourceNotFound(f"'{os.fsdecode(folder)}' is no folder", hint=command("mkdir", os.fsdecode(folder)))
+        stop = stop or threading.Event()
+        best = {"keep_last": keep_last, "keep_best": keep_best, "monitor": monitor, "mode": mode}
+        watcher = self._watcher(folder, name, pattern=pattern, marker=marker, settle=settle, labels=labels, **best)
+        try:
+            left = watcher.looks + 1
+            while not stop.is_set():
+                yield from watcher.look(stop=stop.is_set)
+                left -= 1
+                if once and not left:
+                    if watcher.failure is not None:
+                        raise watcher.failure
+                    return
+                stop.wait(watcher.seconds)
+        finally:
+            watcher.close()
+
+    def run(
+        self,
+        words: Sequence[str],
+        *,
+        watch: PathLike,
+        name: str,
+        variables: Sequence[str] = (),
+        pattern: str = "checkpoint-*",
+        marker: str | None = None,
+        settle: float = 30.0,
+        keep_last: int | None = None,
+        keep_best: int | None = None,
+        monitor: str | None = None,
+        mode: Literal["min", "max"] = "min",
+        labels: Mapping[str, str] | None = None,
+        saved: Callable[[Version], None] = lambda version: None,
+    ) -> int:
+        """Run a command, save the checkpoints that it writes into the folder `watch`, and return its exit code.
+
+        Checkpoints are those of `Repository.watch`; what is whole when the command ends is saved then. Where there
+        were none and the command succeeded, all of the folder is saved, if it wrote there. `saved` is called with
+        each version. The context has the command, the chosen environment variables (some harmless ones, and
+        `variables`), and from its end on the exit code and the seconds it took; what was saved before gets the exit
+        code as a label. Words that sound secret are kept as `***`. Signals are passed on to the command.
+
+        Raises:
+            SourceNotFound: there is no such command.
+            InvalidInput: one of `variables` sounds like a secret.
+            MvsError: what it wrote could not be saved at its end.
+        """
+        if not words:
+            raise InvalidInput("there is no command to run", hint="mvs run --watch DIR --name NAME -- python train.py")
+        from mvs.handles.training import command as running  # noqa: PLC0415 - only this verb needs it
+
+        context = {"run": os.urandom(6).hex()}
+        told: dict[str, Any] = {
+            "words": running.told(words),
+            "environment": running.chosen(workspace.environment(), variables),
+        }
+        best = {"keep_last": keep_last, "keep_best": keep_best, "monitor": monitor, "mode": mode}
+        watcher = self._watcher(
+            watch,
+            name,
+            pattern=pattern,
+            marker=marker,
+            settle=settle,
+            labels=labels,
+            context={**context, "command": told},
+            **best,
+        )
+        watcher.pass_over()
+
+        def look() -> Iterator[Version]:
+            try:
+                yield from watcher.look()
+            except MvsError as error:
+                # The command goes on, and there is another look.
+                self._progress.notice(f"nothing could be saved: {error}")
+
+        before = ops.walk.files_of(os.fsdecode(watch))
+        made = []
+
+        def note(version: Version) -> None:
+            made.append(version)
+            saved(version)
+
+        began = self._now()
+        try:
+            child = running.start(words)
+            with running.signals_passed(child):
+                for version in running.watched(child, watcher.seconds, look):
+                    note(version)
+                code = running.exit_code(child)
+            ended = {**told, "exit_code": code, "seconds": round(max(self._now() - began, 0) / 1e9, 3)}
+            for version in watcher.look(final=True, context={"command": ended}):
+                note(version)
+            if not made and code == 0 and ops.walk.files_of(os.fsdecode(watch)) not in ((), before):
+                note(self.save(watch, name, labels=labels, context={**context, "command": ended}))
+            if code == 0 and watcher.failure is not None:
+                raise watcher.failure
+        finally:
+            watcher.close()
+        for version in made:
+            # Older ones may have made room.
+            with suppress(NotFound):
+                spec = Spec.parse(str(version.tag))
+                ops.labels.label(self._store, spec, {"exit-code": str(code)}, now=self._now, by=workspace.actor())
+        return code
+
+    def _watcher(self, folder: PathLike, name: str, **options: Any) -> "Watcher":
+        from mvs.handles.training.watcher import Memory, Watcher  # noqa: PLC0415 - only training needs it
+
+        memory = Memory(self._store.recalled, self._store.note)
+        path = os.fsdecode(folder)
+        ops.walk.check_place(path, [str(self._store.root), str(self.root)], taking=False)
+        return Watcher(cast("Versions", self), memory, path, name, notice=self._progress.notice, **options)
 
     def close(self) -> None:
         """Wait for the save in the background, if there is one; the repository stays usable.

@@ -138,16 +138,22 @@ class Checkpointer:
         return self.save(state() if callable(state) else state, step=self._count, metrics=metrics, move=move)
 
     def save(
-        self, state: Source, *, step: int, metrics: Mapping[str, Any] | None = None, move: bool = False
+        self,
+        state: Source,
+        *,
+        step: int,
+        metrics: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        move: bool = False,
     ) -> Future[Version] | None:
-        """Save a checkpoint now, whatever the step is; otherwise as `step`."""
+        """Save a checkpoint now, whatever the step is; otherwise as `step`. `context` adds to that of all."""
         try:
             future = self._repo.save_async(
                 state,
                 self.name,
                 labels=self._labels,
                 metadata={**{key: _told(value) for key, value in (metrics or {}).items()}, "step": step},
-                context=self._context,
+                context={**self._context, **(context or {})},
                 parents=[self._parent] if self._parent else [],
                 move=move,
                 busy=self._busy,

@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mvs.errors import EmptyFolder, ForbiddenPlace, InvalidPath, SourceChanged, SourceNotFound, command
+from mvs.errors import EmptyFolder, ForbiddenPlace, InvalidInput, InvalidPath, SourceChanged, SourceNotFound, command
 from mvs.format.layout import FORMAT_FAMILY, FORMAT_FILE
 from mvs.format.paths import check_paths, is_forbidden
 
@@ -97,6 +97,14 @@ def walk(root: str) -> Folder:
         raise EmptyFolder(f"'{root}' holds no file to save")
     by_path = tuple(sorted(files, key=lambda file: file.path))
     return Folder(root, by_path, tuple(sorted(dirs)), tuple(skipped))
+
+
+def files_of(root: str) -> tuple[Found, ...]:
+    """Return the files of a folder as far as there are any; to be compared with those of another time."""
+    try:
+        return walk(root).files
+    except (InvalidInput, SourceNotFound):
+        return ()
 
 
 def check_place(root: str, stores: list[str], *, taking: bool) -> None:

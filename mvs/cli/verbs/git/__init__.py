@@ -1,0 +1,1 @@
+"""Verbs for repositories that are work trees of git."""
