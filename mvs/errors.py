@@ -27,7 +27,8 @@
     │   ├── DestinationExists   33
     │   ├── SourceChanged       34  a file changed while it was saved
     │   ├── AliasMoved          35  somebody else moved the alias first
-    │   └── Protected           36  a protected alias, or a version that an alias points at
+    │   ├── Protected           36  a protected alias, or a version that an alias points at
+    │   └── HookRefused         37  a hook of the user forbids it
     ├── NotARepository          40  no .mvs here, or it is no store
     │   └── UnsupportedFormat   41  a store of a later release
     ├── Corrupt                 50  stored bytes are not what they must be
@@ -273,6 +274,13 @@ class Protected(Conflict):
 
     kind = "protected"
     exit_code = 36
+
+
+class HookRefused(Conflict):
+    """A hook forbids what was about to happen, takes too long, or cannot be run."""
+
+    kind = "hook-refused"
+    exit_code = 37
 
 
 class NotARepository(MvsError):

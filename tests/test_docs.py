@@ -45,6 +45,7 @@ COMMANDED = [
     "docs/sharing.md",
     "docs/training.md",
     "docs/watching.md",
+    "docs/hooks.md",
     "docs/pins.md",
 ]
 FORMAT = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")

@@ -42,7 +42,7 @@ class Beside(Upkeep):
         stored = ops.aliases.move(
             self._store, parsed, self._spec(spec), expected=self._expected(expect), now=self._now, by=self._actor()
         )
-        return Version(self._store, stored, self._progress)
+        return self._moved(parsed, Version(self._store, stored, self._progress))
 
     def aliases(self, name: str | None = None) -> list[AliasInfo]:
         """Return the aliases of a name, of all without one, sorted.
@@ -73,6 +73,7 @@ class Beside(Upkeep):
         """
         parsed = self._alias(alias, force=force)
         ops.aliases.delete(self._store, parsed, expected=self._expected(expect), now=self._now, by=self._actor())
+        self._events.after("post-alias", lambda: {"alias": str(parsed), "tag": None, "id": None})
 
     def rollback_alias(self, alias: str, *, expect: SpecLike | None = None, force: bool = False) -> Version:
         """Let an alias point at what it pointed at before its last move, and return that version.
@@ -88,7 +89,11 @@ class Beside(Upkeep):
         stored = ops.aliases.rollback(
             self._store, parsed, expected=self._expected(expect), now=self._now, by=self._actor()
         )
-        return Version(self._store, stored, self._progress)
+        return self._moved(parsed, Version(self._store, stored, self._progress))
+
+    def _moved(self, alias: Alias, version: Version) -> Version:
+        self._events.after("post-alias", lambda: {"alias": str(alias), "tag": str(version.tag), "id": version.id})
+        return version
 
     def label(self, spec: SpecLike, labels: Mapping[str, str | None]) -> Version:
         """Set labels of a version that was saved before, remove those that are empty or None, and return it.

@@ -12,6 +12,7 @@ from mvs.format.lines.refs import Ref
 from mvs.format.names import Spec
 from mvs.format.values import labels_of
 from mvs.handles.version import SpecLike, Version
+from mvs.repository.events import Events
 from mvs.repository.workspace import Workspace
 from mvs.running.progress import Progress
 from mvs.store.store import Store
@@ -27,6 +28,7 @@ class Choosing(ABC):
     _store: Store
     _progress: Progress
     _space: Workspace
+    _events: Events
 
     @abstractmethod
     def _now(self) -> int:

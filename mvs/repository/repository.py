@@ -27,6 +27,7 @@ from mvs.format.values import labels_of, metadata_of
 from mvs.handles.version import Change, PathLike, SpecLike, Version
 from mvs.repository import workspace
 from mvs.repository.beside import Beside
+from mvs.repository.events import Events, told
 from mvs.repository.hooking import Hooking
 from mvs.repository.training import Training
 from mvs.repository.workspace import Workspace
@@ -56,6 +57,15 @@ class Repository(Training, Hooking, Beside):
                 ) from error
             raise
         self._progress: Progress = progress or Silent()
+        self._events = Events(
+            space.control,
+            allowed=workspace.allowed_hooks,
+            environment=workspace.environment,
+            timeout=space.hooks_timeout,
+            # One that saves would call itself.
+            active=not workspace.in_hook(),
+            notice=self._progress.notice,
+        )
         # Read now, so that a setting which is no time does not fail a save that is done.
         self._gc_auto = space.gc_auto
         if space.store != space.control:
@@ -160,6 +170,7 @@ class Repository(Training, Hooking, Beside):
             InvalidTag, InvalidMetadata, NotFound: before any file is touched.
             CorruptArchive: with `unpack`, `path` is no archive, cut off, damaged or encrypted.
             StorageFailed: the disk is full, read-only or failing; nothing was saved.
+            HookRefused: the hook `pre-save` forbids it; nothing was saved.
         """
         if move and unpack:
             raise InvalidInput("what is unpacked is not moved: leave out one of move and unpack")
@@ -240,9 +251,13 @@ class Repository(Training, Hooking, Beside):
             NotFound: a spec stands for nothing; nothing was deleted.
             Protected: an alias points at one, and not `force`.
             QueryError: `where` is not understood.
+            HookRefused: the hook `pre-delete` forbids it; nothing was deleted.
         """
         doomed = self._doomed(specs, where, all_versions=all_versions, force=force)
+        self._events.before("pre-delete", lambda: {"versions": told(doomed)})
         gone = ops.delete.delete(self._store, doomed, now=time.time_ns, by=workspace.actor(), force=force)
+        if gone:
+            self._events.after("post-delete", lambda: {"versions": told(gone)})
         return [ref.tag for ref in gone]
 
     def matching(
@@ -363,6 +378,7 @@ class Repository(Training, Hooking, Beside):
         return stored
 
     def _save(self, request: "Request", source: str, take: "Take", session: "Session") -> Version:
+        self._events.before("pre-save", lambda: request.told(ops.walk.walk(source)))
         folder = ops.walk.walk(source)
         if folder.skipped:
             skipped = ", ".join(f"'{path}'" for path in folder.skipped)
@@ -381,7 +397,10 @@ class Repository(Training, Hooking, Beside):
         )
         if not saved.new:
             self._progress.notice(f"'{saved.stored.ref.tag}' has this content already; nothing was saved")
-        return self._version(saved.stored)
+        version = self._version(saved.stored)
+        if saved.new:
+            self._events.after("post-save", lambda: {"version": version.to_dict()})
+        return version
 
     def _packed(self, version: Version, wanted: bool | None) -> Version:
         """Pack a version that was just saved, where that is wanted; the version stays saved whatever happens."""

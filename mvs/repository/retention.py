@@ -9,11 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mvs import ops
-from mvs.errors import UNREADABLE, InvalidConfig, InvalidInput, NameNotFound, RemoteFailed, StorageFailed
+from mvs.errors import UNREADABLE, HookRefused, InvalidConfig, InvalidInput, NameNotFound, RemoteFailed, StorageFailed
 from mvs.format.ids import ObjectId
 from mvs.format.names import Tag
 from mvs.repository import workspace
 from mvs.repository.choosing import Choosing
+from mvs.repository.events import told
 
 if TYPE_CHECKING:
     from mvs.ops.refs.prune import Plan as PrunePlan
@@ -96,6 +97,7 @@ class Retention(Choosing):
             NameNotFound: `name` is no glob and has no version.
             Corrupt: an alias, a pin, or with `keep_parents` a version, cannot be read; nothing was deleted.
             RemoteFailed: with `only_pushed` a remote cannot be reached; nothing was deleted.
+            HookRefused: the hook `pre-delete` forbids it; nothing was deleted.
         """
         if plan is None:
             plan = self.plan_prune(
@@ -110,6 +112,8 @@ class Retention(Choosing):
                 keep_parents=keep_parents,
                 only_pushed=only_pushed,
             )
+        if plan.doomed:
+            self._events.before("pre-delete", lambda: {"versions": told(plan.doomed)})
         gone = ops.prune.run(
             self._store,
             plan,
@@ -118,6 +122,8 @@ class Retention(Choosing):
             by=workspace.actor(),
             notice=self._progress.notice,
         )
+        if gone:
+            self._events.after("post-delete", lambda: {"versions": told(gone)})
         return [ref.tag for ref in gone]
 
     def _rules(self) -> dict[str, Any]:
@@ -153,7 +159,7 @@ class Retention(Choosing):
                 )
             except NameNotFound:
                 continue
-            except (*UNREADABLE, InvalidInput, RemoteFailed, StorageFailed) as error:
+            except (*UNREADABLE, HookRefused, InvalidInput, RemoteFailed, StorageFailed) as error:
                 self._progress.notice(f"not all could be pruned: {error.message}")
         return gone
 

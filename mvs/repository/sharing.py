@@ -23,6 +23,7 @@ from mvs.format.names import Alias, parse_version
 from mvs.handles.remote import Remote, tags
 from mvs.handles.version import SpecLike
 from mvs.repository import workspace
+from mvs.repository.events import told
 from mvs.repository.upkeep import Upkeep
 from mvs.repository.workspace import Workspace
 
@@ -156,14 +157,17 @@ class Sharing(Upkeep):
             TagExists: the remote has a tag with other content.
             RemoteFailed: it cannot be reached.
             StoreBusy: another process makes packs.
+            HookRefused: the hook `pre-push` forbids it.
         """
         if plan is None:
             plan = self.plan_push(*specs, where=where, remote=remote, force=force)
         place = self._remote(plan.remote, limit_rate)
+        self._events.before("pre-push", lambda: _told(plan))
         done = ops.transfer.push(
             self._store, place, plan, now=self._now, by=workspace.actor(), progress=self._progress, jobs=jobs
         )
         self._tell_differing(done.beside, plan.remote)
+        self._events.after("post-push", lambda: _told(plan))
         return done
 
     def plan_pull(self, *specs: str, where: str | None = None, remote: str | None = None) -> "PullPlan":
@@ -400,3 +404,8 @@ def _begin(place: "Place", name: str, url: str, *, single_writer: bool) -> None:
 
 def _shown(value: str | None) -> str:
     return "nothing" if value is None else f"'{value}'"
+
+
+def _told(plan: "PushPlan") -> dict[str, Any]:
+    """Return what hooks are told of a push."""
+    return {"remote": plan.remote, "versions": told(plan.refs)}

@@ -4,11 +4,11 @@ Part of the Python API: `Repository` is an `Upkeep` that also saves and finds.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mvs import ops
 from mvs.errors import UNREADABLE, InvalidInput, SourceNotFound, StorageFailed, StoreBusy, command
@@ -228,8 +228,22 @@ class Upkeep(Retention):
             ops.gc.run, self._store, since, host=host, now=now, progress=self._progress, jobs=jobs, purge=gone
         )
         done = collect()
-        if limit is None:
-            return done
+        if limit is not None:
+            done = self._fitted(done, limit, rules, collect, only_pushed=only_pushed)
+        told = {"freed": done.freed, "versions": done.versions, "objects": done.objects, "packs": done.packs}
+        self._events.after("post-gc", lambda: told)
+        return done
+
+    def _fitted(
+        self,
+        done: "GcResult",
+        limit: int,
+        rules: dict[str, Any],
+        collect: Callable[[], "GcResult"],
+        *,
+        only_pushed: bool,
+    ) -> "GcResult":
+        """Make the store fit, what costs least first."""
         pruned: list[str] = []
         held = done.held
 
@@ -238,7 +252,6 @@ class Upkeep(Retention):
             pruned.extend(self._pruned(rules, only_pushed=only_pushed))
             held = collect().held
 
-        # What costs least comes first.
         steps = [("caches", lambda: ops.gc.cap.evict(self._store)), ("packing", self._pack_all)]
         fitted = ops.gc.cap.fit(self._store, limit, [*steps, ("pruning", prune)] if rules else steps)
         return done._replace(held=held, fitted=fitted._replace(pruned=tuple(pruned)))

@@ -37,6 +37,7 @@ SETTINGS: dict[str, tuple[type, Any, str]] = {
     "prune.keep-best": (list, [], "such as metadata.val_loss:min:3"),
     "prune.keep-parents": (bool, False, "keep what the kept ones were made from"),
     "prune.only-pushed": (bool, False, "keep what no remote has"),
+    "hooks.timeout": (str, "10m", "how long a hook may take, such as 30s or 2h"),
     "alias.protected": (list, [], "aliases that move only with --force, as in `prod,bert@canary`"),
     "cache.max-size": (str, "20GB", "what `mvs path` may keep of files that it had to make from packs"),
 }
@@ -121,6 +122,15 @@ class Workspace:
             InvalidConfig: the setting is no time.
         """
         return None if setting(self, "gc.auto") == "off" else self._parsed("gc.auto", parse_duration, "1d")
+
+    @property
+    def hooks_timeout(self) -> int:
+        """How many nanoseconds a hook may take.
+
+        Raises:
+            InvalidConfig: the setting is no time.
+        """
+        return self._parsed("hooks.timeout", parse_duration, "10m")
 
     def _parsed(self, key: str, parse: Callable[[str], int], example: str) -> int:
         try:
@@ -317,6 +327,18 @@ def host() -> str:
 def environment() -> Mapping[str, str]:
     """Return the environment, for programs that are run."""
     return dict(os.environ)
+
+
+def allowed_hooks() -> Path:
+    """Return the folder of the hooks that this user has allowed; no repository has a say in where it is."""
+    from platformdirs import user_config_path  # noqa: PLC0415 - only where there are hooks
+
+    return user_config_path("mvs", appauthor=False) / "allowed-hooks"
+
+
+def in_hook() -> bool:
+    """Tell whether a hook has started this program."""
+    return bool(os.environ.get("MVS_HOOK"))
 
 
 def is_plain_terminal() -> bool:

@@ -20,8 +20,8 @@ _busy: "set[Saver]" = set()
 # What a save imports when it needs it, imported before there is a thread: Python forked in the middle of an import
 # never gets whole what was imported.
 _NEEDED = (
-    *("filelock", "pwd", "socket", "subprocess"),
-    *("mvs.backends.locks", "mvs.ops.saving.context", "mvs.ops.saving.save"),
+    *("filelock", "importlib.metadata", "pwd", "socket", "subprocess"),
+    *("mvs.backends.locks", "mvs.ops.saving.context", "mvs.ops.saving.save", "mvs.running.programs"),
 )
 
 

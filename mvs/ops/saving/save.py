@@ -53,6 +53,19 @@ class Request:
     reuse_tag: bool = False
     bump: Bump | None = None
 
+    def told(self, folder: Folder) -> dict[str, Any]:
+        """Return what hooks are told of it, before it is saved."""
+        return {
+            "path": os.path.realpath(folder.root),
+            "files": [{"path": found.path, "size": found.size} for found in folder.files],
+            "name": self.name,
+            "version": self.version,
+            "labels": dict(self.labels),
+            "metadata": dict(self.metadata),
+            "parents": [str(id) for id in self.parents],
+            "message": self.message,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Saved:

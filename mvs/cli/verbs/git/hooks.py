@@ -1,4 +1,4 @@
-"""Verbs that git calls: hook."""
+"""The verb for hooks, of git and of mvs: hook."""
 
 import os
 import sys
@@ -7,18 +7,63 @@ import click
 
 from mvs.cli import render
 from mvs.cli.main import settings
-from mvs.cli.verb import Verb, byte_count, json_option, open_repository, pass_repository
+from mvs.cli.verb import SPECS, Verb, byte_count, complete_spec, json_option, open_repository, pass_repository
 from mvs.errors import ForbiddenPlace, NotARepository, UnsupportedFormat, command
 from mvs.ops.pins.githooks import NAMES, pushed_revisions
+from mvs.repository.events import EVENTS, Hook
 from mvs.repository.hooking import LARGE
 from mvs.repository.repository import Repository
 
 _SHOWN = 10
 
 
-@click.group(short_help="Let git look after what is pinned")
+def _complete_event(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    return [event for event in EVENTS if event.startswith(incomplete)]
+
+
+@click.group(short_help="Hooks: of git, and programs that mvs calls")
 def hook() -> None:
-    """Let git look after what is pinned"""
+    """Hooks: let git look after what is pinned; call programs when something happens"""
+
+
+@hook.command("list", cls=Verb)
+@json_option
+@pass_repository
+def hook_list(repo: Repository, as_json: bool) -> None:
+    """List what is called when something happens, and whether it may run here"""
+    _show_hooks(repo.hooks(), as_json=as_json)
+
+
+@hook.command("allow", cls=Verb)
+@click.argument("events", nargs=-1, metavar="[EVENT]...", shell_complete=_complete_event)
+@json_option
+@pass_repository
+def hook_allow(repo: Repository, events: tuple[str, ...], as_json: bool) -> None:
+    """Let the files in .mvs/hooks run on this machine, as they are now
+
+    Read them first: they may have come with git, from anybody. One that changes must be allowed again.
+    """
+    _show_hooks(repo.allow_hooks(*events), as_json=as_json)
+
+
+@hook.command("deny", cls=Verb)
+@click.argument("events", nargs=-1, metavar="[EVENT]...", shell_complete=_complete_event)
+@json_option
+@pass_repository
+def hook_deny(repo: Repository, events: tuple[str, ...], as_json: bool) -> None:
+    """Let the files in .mvs/hooks not run any more"""
+    _show_hooks(repo.deny_hooks(*events), as_json=as_json)
+
+
+@hook.command("run", cls=Verb, epilog=SPECS)
+@click.argument("event", shell_complete=_complete_event)
+@click.argument("spec", shell_complete=complete_spec)
+@click.option("--remote", metavar="NAME", default="", help="The remote that a hook of a push is told")
+@click.option("--alias", metavar="NAME@ALIAS", default="", help="The alias that a hook of one is told")
+@pass_repository
+def hook_run(repo: Repository, event: str, spec: str, remote: str, alias: str) -> None:
+    """Try the hooks of an event, as if it happened to a version"""
+    repo.call_hooks(event, spec, remote=remote, alias=alias)
 
 
 @hook.command("install", cls=Verb)
@@ -80,6 +125,14 @@ def hook_git(name: str, words: tuple[str, ...], max_size: int) -> None:
     elif name == "post-merge" or words[2:3] != ("0",):
         for pin in repo.checkout_pins():
             _note(f"checked out {pin.tag} to {pin.path}")
+
+
+def _show_hooks(hooks: list[Hook], *, as_json: bool) -> None:
+    if as_json:
+        render.as_json([hook.to_dict() for hook in hooks])
+        return
+    for one in hooks:
+        click.echo(f"{one.event:<11}  {one.state:<14}  {render.plain(one.source)}")
 
 
 def _refuse_staged(repo: Repository, max_size: int) -> None:
