@@ -10,7 +10,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import bulk, catalog, checks, gc, names, peers, remotes, training
+from bench import bulk, catalog, checks, gc, names, peers, remotes, trainer, training
 from bench.dedup import report
 from bench.measure import Meter, heading
 from bench.place import Place
@@ -25,6 +25,7 @@ GROUPS = {
     "gc": gc.run,
     "remotes": remotes.run,
     "training": training.run,
+    "trainer": trainer.run,
 }
 
 

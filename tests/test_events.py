@@ -26,7 +26,8 @@ from mvs.repository import events
 def _own_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv("MVS_HOOK", raising=False)
-    events._points.cache_clear()
+    for remembered in (events._points, events._are_there):
+        remembered.cache_clear()
 
 
 @pytest.fixture
@@ -289,6 +290,23 @@ def test_functions_of_installed_packages_are_hooks(
     assert [hook.to_dict() for hook in repo.hooks()] == [
         {"event": "pre-save", "kind": "entry point", "source": "policy:check", "state": "allowed"}
     ]
+
+
+def test_an_installed_package_is_found(
+    repo: mvs.Repository, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    (site / "our_policy-1.0.dist-info").mkdir(parents=True)
+    (site / "our_policy-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: our-policy\nVersion: 1.0\n"
+    )
+    (site / "our_policy-1.0.dist-info" / "entry_points.txt").write_text("[mvs.hooks]\npre-save = our_policy:check\n")
+    (site / "our_policy.py").write_text("def check(facts):\n    raise ValueError(facts['name'])\n")
+    monkeypatch.syspath_prepend(str(site))
+    with pytest.raises(HookRefused, match=r"our_policy:check\) refused: bert"):
+        repo.save(folder, "bert:v1")
+    monkeypatch.undo()
+    events._are_there.cache_clear()
 
 
 def test_the_command_line_lists_allows_tries_and_denies(

@@ -7,6 +7,7 @@ allowed its very bytes, and what runs is a copy that was made then (docs/design/
 import functools
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -238,7 +239,9 @@ class Events:
 
 @functools.cache
 def _points(event: str) -> "tuple[EntryPoint, ...]":
-    from importlib.metadata import entry_points  # noqa: PLC0415 - 20 ms, only when something happens
+    if not _are_there():
+        return ()
+    from importlib.metadata import entry_points  # noqa: PLC0415 - 40 ms, which a save has no time for
 
     return tuple(sorted(entry_points(group=GROUP, name=event), key=lambda point: point.value))
 
@@ -246,3 +249,16 @@ def _points(event: str) -> "tuple[EntryPoint, ...]":
 def told(refs: Iterable[Ref]) -> list[dict[str, str]]:
     """Return what hooks are told of versions."""
     return [{"tag": str(ref.tag), "id": str(ref.id)} for ref in refs]
+
+
+@functools.cache
+def _are_there() -> bool:
+    """Tell whether any package that is installed may have hooks: a glance at the files that say so."""
+    for folder in sys.path:
+        with suppress(OSError), os.scandir(folder or ".") as entries:
+            for entry in entries:
+                if entry.name.endswith((".dist-info", ".egg-info")):
+                    with suppress(OSError), open(os.path.join(entry.path, "entry_points.txt"), "rb") as file:
+                        if GROUP.encode() in file.read():
+                            return True
+    return False
