@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from mvs._about import __version__
-from mvs.errors import MvsError, QueryError, StorageFailed, command
+from mvs.errors import HookRefused, MvsError, QueryError, StorageFailed, command
 
 INTERRUPTED = 130
 INTERNAL = 70
@@ -117,8 +117,8 @@ def run(arguments: list[str] | None = None) -> None:
     except MvsError as error:
         if said.get("debug"):
             raise
-        # It shows the expression on lines of its own.
-        lines = error.message.split("\n") if isinstance(error, QueryError) else [error.message]
+        # The first shows the expression on lines of its own, the second what a program said.
+        lines = error.message.split("\n") if isinstance(error, QueryError | HookRefused) else [error.message]
         _say("\n".join(map(_printable, lines)), error.hint)
         code = error.exit_code
     except click.ClickException as error:

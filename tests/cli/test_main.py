@@ -234,6 +234,16 @@ def locks_fail(world: World) -> list[str]:
     return ["gc"]
 
 
+def hook_refused(world: World) -> list[str]:
+    hook = world.repo.root / "hooks" / "pre-delete"
+    hook.parent.mkdir()
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    world.patch.setenv("XDG_CONFIG_HOME", str(world.folder.parent / "configuration"))
+    world.repo.allow_hooks()
+    return ["delete", "-y", "bert:v1"]
+
+
 CASES: dict[type[errors.MvsError], list[str] | Callable[[World], list[str]]] = {
     errors.InvalidInput: invalid_input,
     errors.InvalidTag: ["show", "be rt"],
@@ -257,6 +267,7 @@ CASES: dict[type[errors.MvsError], list[str] | Callable[[World], list[str]]] = {
     errors.SourceChanged: source_changed,
     errors.AliasMoved: ["alias", "set", "bert@prod", "bert:v1", "--expect", "bert:v2"],
     errors.Protected: protected,
+    errors.HookRefused: hook_refused,
     errors.NotARepository: not_a_repository,
     errors.UnsupportedFormat: unsupported_format,
     errors.CorruptObject: corrupt_object,
