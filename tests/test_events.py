@@ -102,6 +102,16 @@ def test_a_hook_that_fails_forbids_what_is_about_to_happen(
     assert repo.remote("origin").list() == []
 
 
+def test_what_a_hook_keeps_is_not_pruned(repo: mvs.Repository, folder: Path) -> None:
+    for number in (1, 2):
+        repo.save(folder, f"bert:v{number}")
+    write(repo, "pre-delete", "exit 1")
+    with pytest.raises(HookRefused):
+        repo.prune("bert", keep_last=1)
+    assert len(repo.list()) == 2
+    assert repo.prune("bert", keep_last=2) == []
+
+
 def test_a_draft_that_a_hook_refuses_is_kept(repo: mvs.Repository) -> None:
     write(repo, "pre-save", "exit 1")
     with pytest.raises(HookRefused) as caught, repo.create("bert:v1") as draft:

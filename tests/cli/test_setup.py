@@ -68,6 +68,7 @@ def test_config_lists_every_setting_with_its_meaning(cli: Cli) -> None:
         "prune.keep-best": [],
         "prune.keep-parents": False,
         "prune.only-pushed": False,
+        "hooks.timeout": "10m",
         "alias.protected": [],
         "cache.max-size": "20GB",
     }
