@@ -2,44 +2,76 @@
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from mvs.backends.directory import Directory
-from mvs.errors import UNREADABLE, Conflict, NotFound, StorageFailed, StorageFull, UnsupportedFormat, command
+from mvs.backends.failures import storage
+from mvs.errors import UNREADABLE, Conflict, Corrupt, NotFound, StorageFailed, StorageFull, UnsupportedFormat, command
 from mvs.format.ids import ObjectId
 from mvs.format.layout import REPOSITORIES, STAGING
+from mvs.format.lines.pins import Pin as Lock
 from mvs.format.lines.refs import Pin, Ref, Registration
 from mvs.format.manifest import Manifest
 from mvs.format.paths import FORBIDDEN as CONTROL
+from mvs.ops.pins import identity
 from mvs.ops.pins.lockfile import needed
 from mvs.store.store import Store
 
 
 class Shared(NamedTuple):
-    """A repository that is registered: how to call it, what it pins now, and whether it is gone."""
+    """A repository that is registered: how to call it, what is kept for it, whether it is gone, and what it says now.
+
+    `said` is what it pins, None where it could not be asked.
+    """
 
     registration: Registration
     shown: str
     pins: tuple[Pin, ...]
     gone: bool
+    said: tuple[Pin, ...] | None
 
 
-def register(store: Store, control: Path, host: str) -> None:
-    """Let the store know of a repository that uses it, unless it does, or the store is the repository's own.
+def register(store: Store, control: Path, host: str, *, adding: Iterable[Lock] = ()) -> bool:
+    """Let the store know of a repository and of what it pins; return whether it does.
 
-    Where the store cannot be written to it stays unknown: it can pin nothing that it did not find there.
+    A repository whose own store it is need not be known while it pins nothing. What is about to be pinned is
+    `adding`, before `mvs.lock` says so: cut off in between, too much is kept.
     """
-    path = os.path.realpath(control)
-    if path == os.path.realpath(store.root):
-        return
-    registration = Registration(host, os.fsencode(path))
+    path = os.fsencode(os.path.join(os.path.realpath(control.parent), control.name))
+    own = _is_same(control, store.root)
+    added = {Pin(pin.tag, pin.id) for pin in adding}
     disk = _disk(store)
-    if disk.size(_key(registration)) is None:
-        with suppress(StorageFailed, UnsupportedFormat), store.exclusive():
-            disk.put(_key(registration), registration.encode())
+
+    def wanted(id: bytes) -> tuple[Registration | None, Registration]:
+        pins = {*pins_of(control), *added}
+        bare = Registration(host, path, id=id)
+        known = _known(disk, _key(bare))
+        if added and known:
+            pins.update(known.pins)
+        return known, bare._replace(pins=tuple(sorted(pins)))
+
+    try:
+        id = b"" if own else identity.of(control)
+        if id is not None:
+            known, new = wanted(id)
+            if new == known or (own and known is None and not new.pins):
+                return True
+        with store.exclusive():
+            if id is None:
+                # Under the lock, so that of two processes one draws it.
+                id = identity.of(control) or _drawn(control)
+            # Again: another process may have pinned something meanwhile.
+            known, new = wanted(id)
+            if new != known:
+                if disk.size(_key(new)) is None:
+                    store.trash.take(_key(new))
+                disk.put(_key(new), new.encode())
+    except (OSError, StorageFailed, *UNREADABLE):
+        return False
+    return True
 
 
 def shared(store: Store, host: str) -> list[Shared]:
@@ -49,15 +81,24 @@ def shared(store: Store, host: str) -> list[Shared]:
         Corrupt, UnsupportedFormat: a registration or its pins cannot be read.
     """
     found = []
-    for registration in _registrations(store):
-        path = os.fsdecode(registration.path)
-        here = registration.host == host
-        there = _is_there(path) if here else None
-        gone = there is False
-        pins = pins_of(Path(path)) if there else registration.pins
-        name = os.path.dirname(path) if os.path.basename(path) == CONTROL else path
-        found.append(Shared(registration, name if here else f"{registration.host}:{name}", pins, gone))
+    for entry in _entries(store):
+        registration = _decoded(entry)
+        if registration is not None:
+            found.append(_shared(store, registration, host))
     return found
+
+
+def vanished(store: Store, found: Collection[Shared]) -> tuple[str, ...]:
+    """Return the repositories that are gone.
+
+    One whose own store this is has moved with it, unless it pinned what nobody pins who is there.
+    """
+    there = {pin.id for pin in (*_own(store), *(pin for known in found if not known.gone for pin in known.pins))}
+    return tuple(
+        known.shown
+        for known in found
+        if known.gone and (known.registration.id or not there.issuperset(pin.id for pin in known.pins))
+    )
 
 
 def note(store: Store, found: Iterable[Shared], now: int) -> None:
@@ -66,11 +107,14 @@ def note(store: Store, found: Iterable[Shared], now: int) -> None:
     On a full disk that waits until there is room.
     """
     for known in found:
-        missing = (known.registration.missing or max(1, now)) if known.gone else 0
-        renewed = known.registration._replace(pins=tuple(sorted(known.pins)), missing=missing)
-        if renewed != known.registration:
+        before = known.registration
+        pins = before.pins if known.said is None else tuple(sorted(set(known.said)))
+        renewed = before._replace(pins=pins, missing=(before.missing or max(1, now)) if known.gone else 0)
+        if renewed != before:
             with suppress(StorageFull), store.exclusive():
-                _disk(store).put(_key(renewed), renewed.encode())
+                # What it says of itself since it was asked is newer.
+                if _known(_disk(store), _key(before)) == before:
+                    _disk(store).put(_key(renewed), renewed.encode())
 
 
 def pinned(store: Store, found: Iterable[Shared]) -> dict[ObjectId, Ref]:
@@ -80,7 +124,7 @@ def pinned(store: Store, found: Iterable[Shared]) -> dict[ObjectId, Ref]:
         Corrupt, UnsupportedFormat: one cannot be read.
     """
     refs: dict[ObjectId, Ref] = {}
-    for pin in (*pins_of(store.root), *(pin for known in found for pin in known.pins)):
+    for pin in (*_own(store), *(pin for known in found for pin in known.pins)):
         if pin.id not in refs and store.objects.is_loose(pin.id):
             try:
                 manifest = Manifest.decode(store.objects.read(pin.id))
@@ -94,26 +138,45 @@ def pinned(store: Store, found: Iterable[Shared]) -> dict[ObjectId, Ref]:
 def forget(store: Store, place: str, host: str, *, since: int) -> None:
     """Forget a repository that is gone, and was before `since`: what it pinned is needed no more.
 
+    Or a registration, by its own path, that is damaged: of which repository it was nobody can tell.
+
     Raises:
         NotFound: none of that name is registered.
         Conflict: it is there, or was until lately.
     """
     places = {place, os.path.abspath(place), os.path.realpath(place)}
-    for known in shared(store, host):
-        if places & {known.shown, os.fsdecode(known.registration.path)}:
-            break
-    else:
+    named = []
+    for entry in _entries(store):
+        try:
+            registration = _decoded(entry)
+        except Corrupt:
+            if places & {entry.path, os.path.abspath(entry.path), os.path.realpath(entry.path)}:
+                with store.exclusive():
+                    store.trash.take(f"{REPOSITORIES}/{entry.name}")
+                _disk(store).sync([REPOSITORIES])
+                return
+            continue
+        except UnsupportedFormat:
+            continue
+        if registration and places & {_shown(registration, host), os.fsdecode(registration.path)}:
+            named.append(registration)
+    if not named:
         raise NotFound(f"no repository '{place}' uses this store", hint=command("ls", store.root / REPOSITORIES))
-    if known.registration.host == host and not known.gone:
-        raise Conflict(f"the repository '{known.shown}' is there, and uses this store", hint=command("ls", known.shown))
-    missing = known.registration.missing
-    if known.gone and not 0 < missing <= since:
+    # Where one has moved away and another been made, both have this name.
+    found = [_shared(store, registration, host) for registration in named]
+    gone = [known for known in found if known.gone or known.registration.host != host]
+    if not gone:
+        shown = found[0].shown
+        raise Conflict(f"the repository '{shown}' is there, and uses this store", hint=command("ls", shown))
+    if any(known.gone and not 0 < known.registration.missing <= since for known in gone):
         raise Conflict(
-            f"the repository '{known.shown}' was there until lately; what it pinned is kept for a while",
+            f"the repository '{gone[0].shown}' was there until lately; what it pinned is kept for a while",
             hint=command("mvs", "gc", "--forget", place, "--expire", "now"),
         )
-    with store.exclusive(), suppress(FileNotFoundError):
-        _disk(store).remove(_key(known.registration))
+    with store.exclusive():
+        for known in gone:
+            with suppress(FileNotFoundError):
+                _disk(store).remove(_key(known.registration))
     _disk(store).sync([REPOSITORIES])
 
 
@@ -128,28 +191,103 @@ def pins_of(control: Path) -> tuple[Pin, ...]:
     return tuple(Pin(pin.tag, pin.id) for pin in needed(control.parent))
 
 
-def _is_there(path: str) -> bool | None:
-    """Tell whether a folder is there; None where this user may not know."""
+def _own(store: Store) -> list[Pin]:
+    """Return what the repository pins whose own store it is; by both names where the store was reached by a link."""
+    return [pin for root in {store.root, Path(os.path.realpath(store.root))} for pin in pins_of(root)]
+
+
+def _shared(store: Store, registration: Registration, host: str) -> Shared:
+    shown = _shown(registration, host)
+    if registration.host != host:
+        return Shared(registration, shown, registration.pins, gone=False, said=None)
+    gone, said = _asked(store, registration)
+    # Both: git may just be writing `mvs.lock` anew.
+    pins = tuple(sorted({*registration.pins, *(said or ())}))
+    return Shared(registration, shown, pins, gone, said)
+
+
+def _asked(store: Store, registration: Registration) -> tuple[bool, tuple[Pin, ...] | None]:
+    """Tell whether a repository of this machine is gone, and what it pins now, None where this user may not know.
+
+    Gone is one also where another was made in its place.
+
+    Raises:
+        Corrupt, UnsupportedFormat: it pins something, and what cannot be told.
+    """
+    control = Path(os.fsdecode(registration.path))
     try:
-        return stat.S_ISDIR(os.stat(path).st_mode)
+        if not stat.S_ISDIR(os.stat(control).st_mode):
+            return True, None
+        same = identity.of(control) == registration.id if registration.id else _is_same(control, store.root)
+        return not same, pins_of(control) if same else None
+    except (FileNotFoundError, NotADirectoryError):
+        return True, None
+    except (OSError, StorageFailed):
+        return False, None
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except OSError:
+
+
+def _drawn(control: Path) -> bytes:
+    """Return the number of a repository that has none yet, empty where it cannot be given one."""
+    try:
+        return identity.draw(control)
+    except StorageFailed:
+        return b""
+
+
+def _shown(registration: Registration, host: str) -> str:
+    path = os.fsdecode(registration.path)
+    name = os.path.dirname(path) if os.path.basename(path) == CONTROL else path
+    return name if registration.host == host else f"{registration.host}:{name}"
+
+
+def _known(disk: Directory, key: str) -> Registration | None:
+    """Return a registration, None where there is none that is whole.
+
+    Raises:
+        UnsupportedFormat: it was written by a later release.
+    """
+    try:
+        return Registration.decode(disk.read(key)) if disk.size(key) is not None else None
+    except (FileNotFoundError, Corrupt):
         return None
 
 
-def _registrations(store: Store) -> Iterator[Registration]:
-    disk = _disk(store)
-    for entry in list(disk.entries(REPOSITORIES)):
-        with suppress(ValueError, FileNotFoundError):
+def _entries(store: Store) -> Iterator["os.DirEntry[str]"]:
+    folder = store.root / REPOSITORIES
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise Corrupt(
+            f"'{folder}' is no folder, and should say what repositories pin", hint=command("ls", "-ld", folder)
+        )
+    for entry in list(_disk(store).entries(REPOSITORIES)):
+        with suppress(ValueError):
             ObjectId.from_hex(entry.name)
-            data = disk.read(f"{REPOSITORIES}/{entry.name}")
-            try:
-                yield Registration.decode(data)
-            except UNREADABLE as error:
-                raise type(error)(
-                    f"'{entry.path}' is damaged: {error.message}", hint=command("ls", "-l", entry.path)
-                ) from None
+            yield entry
+
+
+def _decoded(entry: "os.DirEntry[str]") -> Registration | None:
+    """Return a registration, None where it has just gone.
+
+    Raises:
+        Corrupt, UnsupportedFormat: it cannot be read.
+    """
+    forgetting = command("mvs", "gc", "--forget", entry.path)
+    if not entry.is_file(follow_symlinks=False):
+        raise Corrupt(f"'{entry.path}' is no file, and should say what a repository pins", hint=forgetting)
+    try:
+        with storage(entry.path), open(entry.path, "rb") as file:
+            return Registration.decode(file.read())
+    except FileNotFoundError:
+        return None
+    except UNREADABLE as error:
+        hint = forgetting if isinstance(error, Corrupt) else command("ls", "-l", entry.path)
+        raise type(error)(f"'{entry.path}' is damaged: {error.message}", hint=hint) from None
 
 
 def _key(registration: Registration) -> str:

@@ -15,6 +15,8 @@ from mvs.repository import workspace
 from mvs.repository.sharing import Sharing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mvs.format.lines.pins import Pin
     from mvs.ops.pins.looking import Memory
 
@@ -88,7 +90,9 @@ class Pinning(Sharing):
         Raises:
             CorruptPins, UnsupportedFormat: `mvs.lock` cannot be read.
         """
-        return [_shown(pin) for pin in ops.lockfile.read(self._root)]
+        found = ops.lockfile.read(self._root)
+        self._register()
+        return [_shown(pin) for pin in found]
 
     def pin(self, spec: SpecLike, *, to: str | os.PathLike[str] | None = None) -> Pinned:
         """Pin a version: note it in `mvs.lock` with the folder `to` that it is checked out to, and return the pin.
@@ -110,7 +114,8 @@ class Pinning(Sharing):
         with ops.lockfile.changing(self._space.control):
             path = ops.pinning.place(ops.lockfile.read(root), ref.tag.name, given)
             new = ops.pinning.pinned(ref, ops.pinning.relative(root, path), wanted)
-            ops.lockfile.changed(root, lambda pins: ops.pinning.replaced(pins, new))
+            ops.lockfile.changed(root, lambda pins: ops.pinning.replaced(pins, new), self._register)
+            self._registered()
         return _shown(new)
 
     def unpin(self, *names: str) -> list[Pinned]:
@@ -124,7 +129,8 @@ class Pinning(Sharing):
         with ops.lockfile.changing(self._space.control):
             pins = ops.lockfile.read(root)
             gone = [pin for name in names for pin in ops.pinning.chosen(pins, name)]
-            ops.lockfile.changed(root, lambda pins: [pin for pin in pins if pin not in gone])
+            ops.lockfile.changed(root, lambda pins: [pin for pin in pins if pin not in gone], self._register)
+            self._register()
         return [_shown(pin) for pin in pins if pin in gone]
 
     def update_pins(self, *names: str) -> list[tuple[Pinned, Pinned]]:
@@ -139,7 +145,8 @@ class Pinning(Sharing):
             pins = ops.lockfile.read(root)
             given = [pin for name in names for pin in ops.pinning.chosen(pins, name)] if names else pins
             fresh = {pin.key: ops.pinning.updated(self._store, pin) for pin in given}
-            ops.lockfile.changed(root, lambda pins: [fresh.get(pin.key, pin) for pin in pins])
+            ops.lockfile.changed(root, lambda pins: [fresh.get(pin.key, pin) for pin in pins], self._register)
+            self._registered()
         moved = [(pin, fresh[pin.key]) for pin in pins if pin.key in fresh and fresh[pin.key] != pin]
         return [(_shown(before), _shown(after)) for before, after in moved]
 
@@ -159,6 +166,7 @@ class Pinning(Sharing):
             if merging is None:
                 return self.pins()
             found = ops.pinning.merged(*merging, prefer)
+            self._register(found)
             try:
                 ops.lockfile.resolved(root, found)
             except InvalidPath as error:
@@ -166,6 +174,7 @@ class Pinning(Sharing):
                     f"both sides together cannot be checked out: {error.message}",
                     hint="mvs pin --resolve --prefer ours",
                 ) from None
+            self._registered()
         return [_shown(pin) for pin in sorted(found, key=lambda pin: pin.key)]
 
     def checkout_pins(self, *, link: bool = False, force: bool = False) -> list[Pinned]:
@@ -182,6 +191,7 @@ class Pinning(Sharing):
         """
         root = self._root
         pins = ops.lockfile.read(root)
+        self._register()
         if missing := ops.restoring.lacking(self._store, pins):
             self._bring(missing)
         memory = self._memory()
@@ -205,6 +215,7 @@ class Pinning(Sharing):
         """
         root = self._root
         pins = ops.lockfile.read(root)
+        self._register()
         memory = self._memory()
         remote = self._remote(None).last_seen() if self.remotes else None
         found = ops.status.status(self._store, root, pins, memory, remote, self._now())
@@ -233,6 +244,18 @@ class Pinning(Sharing):
         sides = [self._pinned_at(before), self._pinned_at(after) if after else ops.lockfile.read(self._root)]
         moved = ops.pinning.compared(*sides)
         return [(_shown(old) if old else None, _shown(new) if new else None) for old, new in moved]
+
+    def _register(self, adding: "Iterable[Pin]" = ()) -> bool:
+        """Let the store know what is pinned, where it does not; tell whether it does."""
+        return ops.sharing.register(self._store, self._space.control, workspace.host(), adding=adding)
+
+    def _registered(self) -> None:
+        """Let the store know what is pinned; where it cannot, say what that means."""
+        if not self._register():
+            self._progress.notice(
+                f"the store '{self._store.root}' cannot be told what is pinned here: a gc there removes it once its "
+                "tags are deleted"
+            )
 
     def _pinned_at(self, revision: str) -> "tuple[Pin, ...]":
         found = ops.lockfile.committed(self._root, revision, workspace.environment())

@@ -69,7 +69,7 @@ class Repository(Training, Hooking, Beside):
         # Read now, so that a setting which is no time does not fail a save that is done.
         self._gc_auto = space.gc_auto
         if space.store != space.control:
-            ops.sharing.register(self._store, space.control, workspace.host())
+            self._register()
 
     @property
     def root(self) -> Path:
@@ -409,6 +409,7 @@ class Repository(Training, Hooking, Beside):
                 self.dedup(version.tag)
             except (StorageFailed, Corrupt) as error:
                 self._progress.notice(f"'{version.tag}' is saved but not packed: {error.message}")
+        self._register()
         self._collect()
         return version
 

@@ -58,24 +58,27 @@ class Pin(NamedTuple):
 class Registration(NamedTuple):
     """One repository: the machine it is on, the path of its control folder, what it pins, and since when it is gone.
 
-    `missing` is when it was first found to be gone, in nanoseconds, 0 while it is there.
+    `missing` is when it was first found to be gone, in nanoseconds, 0 while it is there. `id` is its number, empty
+    for the repository whose own store it is.
     """
 
     host: str
     path: bytes
     pins: tuple[Pin, ...] = ()
     missing: int = 0
+    id: bytes = b""
 
     @property
     def key(self) -> str:
         """The name of its file."""
-        return blake3(self.host.encode() + b"\0" + self.path).hexdigest()
+        return blake3(b"\0".join([self.host.encode(), self.path, *([self.id] if self.id else [])])).hexdigest()
 
     def encode(self) -> bytes:
         """Return the bytes of its file."""
         return REGISTRATION + canonical.encode(
             {
                 "host": self.host,
+                "id": self.id,
                 "missing": self.missing,
                 "path": self.path,
                 "pins": [[pin.tag.name, pin.tag.version, pin.id.raw] for pin in sorted(self.pins)],
@@ -98,10 +101,10 @@ class Registration(NamedTuple):
             fields = canonical.decode(data[len(REGISTRATION) :])
             if type(fields) is not dict or not fields.keys() >= _KEYS:
                 raise ValueError("not the map it must be")
-            host, missing, path = fields["host"], fields["missing"], fields["path"]
-            if type(host) is not str or type(path) is not bytes or not _is_time(missing):
-                raise ValueError("a host, path or time of another type")
-            return cls(host, path, tuple(_pin(item) for item in fields["pins"]), missing)
+            host, missing, path, id = fields["host"], fields["missing"], fields["path"], fields.get("id", b"")
+            if type(host) is not str or type(path) is not bytes or type(id) is not bytes or not _is_time(missing):
+                raise ValueError("a host, path, number or time of another type")
+            return cls(host, path, tuple(_pin(item) for item in fields["pins"]), missing, id)
         except (ValueError, TypeError, InvalidTag) as error:
             raise Corrupt(f"it is no registration: {error}") from error
 

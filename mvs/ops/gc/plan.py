@@ -10,7 +10,7 @@ from mvs.format.ids import ObjectId
 from mvs.format.lines.refs import Ref
 from mvs.format.pack import Index
 from mvs.ops.gc.marking import Gone, Needed, present, told
-from mvs.ops.sharing import Shared, pinned, shared
+from mvs.ops.sharing import Shared, pinned, shared, vanished
 from mvs.running.progress import Progress
 from mvs.store.store import Store
 
@@ -36,6 +36,7 @@ class Plan:
         relied: objects with files of their own that are needed, and of which a pack goes that has them as well.
         held: bytes that would come back as well if nothing deleted were kept.
         repositories: those that share the store; what they pin is kept.
+        vanished: those of them that are gone; what they pinned is kept until they are forgotten.
     """
 
     since: int
@@ -49,11 +50,7 @@ class Plan:
     relied: frozenset[ObjectId]
     held: int
     repositories: tuple[Shared, ...]
-
-    @property
-    def vanished(self) -> tuple[str, ...]:
-        """The repositories that are gone; what they pinned is kept until they are forgotten."""
-        return tuple(known.shown for known in self.repositories if known.gone)
+    vanished: tuple[str, ...]
 
     @property
     def freed(self) -> int:
@@ -104,6 +101,7 @@ def plan(
         frozenset(id for name in packs for id in indexes[name].records if id in needed.loose and id in there),
         max(0, held),
         tuple(known),
+        vanished(store, known),
     )
 
 

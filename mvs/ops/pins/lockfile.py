@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,9 +48,14 @@ def raw(root: Path) -> bytes:
     path = str(root / PINS)
     with storage(path):
         try:
-            with open(path, "rb") as file:
+            # What is no file, such as a pipe that nobody writes to, is not waited for.
+            with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise CorruptPins(f"'{path}' is no file", hint=command("ls", "-ld", path))
                 return file.read()
         except FileNotFoundError:
+            if os.path.islink(path):
+                raise CorruptPins(f"'{path}' is a link that leads nowhere", hint=command("ls", "-ld", path)) from None
             return encode(())
         except IsADirectoryError:
             raise CorruptPins(f"'{path}' is a folder", hint=command("ls", "-ld", path)) from None
@@ -153,16 +159,19 @@ def is_git(root: Path) -> bool:
     return any(os.path.lexists(folder / ".git") for folder in (root, *root.parents))
 
 
-def changed(root: Path, change: Callable[[tuple[Pin, ...]], Iterable[Pin]]) -> tuple[tuple[Pin, ...], tuple[Pin, ...]]:
+def changed(
+    root: Path, change: Callable[[tuple[Pin, ...]], Iterable[Pin]], tell: Callable[[Iterable[Pin]], object]
+) -> tuple[tuple[Pin, ...], tuple[Pin, ...]]:
     """Write what `change` makes of the pins, and let `.gitignore` follow; return the pins before and after.
 
-    For whoever is `changing` them.
+    For whoever is `changing` them. What will be pinned is told before it is written.
     """
     before = read(root)
     after = tuple(sorted(change(before), key=lambda pin: pin.key))
     # First: cut off in between, git ignores too much rather than too little.
     ignore(root, (*before, *after))
     if after != before:
+        tell(after)
         write(root, after)
     ignore(root, after, gone=before)
     return before, after

@@ -20,13 +20,28 @@ class Trash:
 
     def take_object(self, id: ObjectId) -> None:
         """Take a loose object out of the store. Under the lock."""
-        self._take(object_path(id))
+        self.take(object_path(id))
 
     def take_pack(self, name: ObjectId) -> None:
         """Take a pack out of the store, durably: what it refers to may go next. Under the lock."""
         key = pack_path(name)
-        self._take(key)
+        self.take(key)
         self._disk.sync([os.path.dirname(key)])
+
+    def take(self, key: str) -> None:
+        """Take whatever is under a key out of the store. Under the lock."""
+        path = self._disk.path(key)
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                self._disk.ensure(TRASH)
+                with storage(self._disk.root):
+                    os.rename(path, self._disk.path(f"{TRASH}/{os.urandom(8).hex()}"))
+            except StorageFull:
+                # A full disk may have no room for another name; it has room for one less.
+                if os.path.isdir(path):
+                    raise
+                with storage(self._disk.root):
+                    os.unlink(path)
 
     def sweep_temps(self) -> int:
         """Take out what a writer left that died under the lock, which we hold; return the bytes."""
@@ -34,7 +49,7 @@ class Trash:
         for entry in list(self._disk.entries(STAGING)):
             if entry.name.endswith(".tmp") and entry.is_file(follow_symlinks=False):
                 freed += entry.stat(follow_symlinks=False).st_size
-                self._take(f"{STAGING}/{entry.name}")
+                self.take(f"{STAGING}/{entry.name}")
         return freed
 
     def sweep_staging(self, *, now: int, since: int) -> int:
@@ -50,7 +65,7 @@ class Trash:
                 # Held until it has moved: a session that is just being opened finds out then (`new_session`).
                 with exclusive(f"{entry.path}/{LOCK}", patience=0):
                     size = sum(found.st_size for found in self._disk.below(key))
-                    self._take(key)
+                    self.take(key)
                 freed += size
         return freed
 
@@ -63,20 +78,6 @@ class Trash:
                     shutil.rmtree(entry.path)
                 else:
                     os.unlink(entry.path)
-
-    def _take(self, key: str) -> None:
-        path = self._disk.path(key)
-        with contextlib.suppress(FileNotFoundError):
-            try:
-                self._disk.ensure(TRASH)
-                with storage(self._disk.root):
-                    os.rename(path, self._disk.path(f"{TRASH}/{os.urandom(8).hex()}"))
-            except StorageFull:
-                # A full disk may have no room for another name; it has room for one less.
-                if os.path.isdir(path):
-                    raise
-                with storage(self._disk.root):
-                    os.unlink(path)
 
 
 def _is_session(entry: "os.DirEntry[str]") -> bool:

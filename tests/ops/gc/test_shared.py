@@ -219,7 +219,7 @@ def test_a_clock_that_jumps_keeps_what_is_pinned(
 
 
 def test_a_registration_is_read_as_it_was_written() -> None:
-    there = Registration("host", b"/\xff\n/.mvs", (Pin(mvs.Tag("a/b", "v1"), ObjectId(bytes(32))),), 7)
+    there = Registration("host", b"/\xff\n/.mvs", (Pin(mvs.Tag("a/b", "v1"), ObjectId(bytes(32))),), 7, bytes(16))
     assert Registration.decode(there.encode()) == there
     with pytest.raises(UnsupportedFormat):
         Registration.decode(b"mvs-repository 2\n")
