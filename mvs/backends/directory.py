@@ -99,6 +99,22 @@ class Directory:
                 return
         self.sync([parent])
 
+    def is_own(self, key: str) -> bool:
+        """Tell whether neither a folder nor one above it is a link: what lies behind one is not ours to remove."""
+        return not any(map(os.path.islink, self._places(key)))
+
+    def own(self, key: str) -> None:
+        """Take a link away that stands for a folder, or for one above it; what it leads to stays as it is."""
+        with storage(self.root):
+            for place in self._places(key):
+                if os.path.islink(place):
+                    os.unlink(place)
+
+    def _places(self, key: str) -> list[str]:
+        """Return the paths of a key and of all folders above it, the uppermost first."""
+        parts = key.split("/")
+        return [self.path("/".join(parts[: number + 1])) for number in range(len(parts))]
+
     def temp(self, data: bytes) -> str:
         """Write a durable file outside every key and return its path.
 

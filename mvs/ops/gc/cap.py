@@ -2,11 +2,9 @@
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from mvs.format.layout import CACHE
 from mvs.store.store import Store
 
 
@@ -42,7 +40,7 @@ def evict(store: Store) -> None:
     """Remove what is derived and large: the folders of `mvs path`, and what tensors look like."""
     for id in list(store.views.ids()):
         store.views.drop(id)
-    shutil.rmtree(store.root / CACHE / "sketches", ignore_errors=True)
+    store.sketches.sweep(lambda blob: False)
 
 
 def usage(store: Store) -> int:

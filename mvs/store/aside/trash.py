@@ -33,6 +33,7 @@ class Trash:
         path = self._disk.path(key)
         with contextlib.suppress(FileNotFoundError):
             try:
+                self._disk.own(TRASH)
                 self._disk.ensure(TRASH)
                 with storage(self._disk.root):
                     os.rename(path, self._disk.path(f"{TRASH}/{os.urandom(8).hex()}"))
@@ -46,7 +47,7 @@ class Trash:
     def sweep_temps(self) -> int:
         """Take out what a writer left that died under the lock, which we hold; return the bytes."""
         freed = 0
-        for entry in list(self._disk.entries(STAGING)):
+        for entry in self._staged():
             if entry.name.endswith(".tmp") and entry.is_file(follow_symlinks=False):
                 freed += entry.stat(follow_symlinks=False).st_size
                 self.take(f"{STAGING}/{entry.name}")
@@ -55,7 +56,7 @@ class Trash:
     def sweep_staging(self, *, now: int, since: int) -> int:
         """Take out sessions of dead processes; a draft only when it was left before `since`. Return the bytes."""
         freed = 0
-        for entry in list(self._disk.entries(STAGING)):
+        for entry in self._staged():
             with contextlib.suppress(OSError, MvsError):
                 if not _is_session(entry):
                     continue
@@ -70,7 +71,8 @@ class Trash:
         return freed
 
     def empty(self) -> None:
-        """Remove everything that was taken out, now or by a gc that was cut off."""
+        """Remove everything that was taken out, now or by a gc that was cut off; of a link only the link."""
+        self._disk.own(TRASH)
         for entry in list(self._disk.entries(TRASH)):
             with contextlib.suppress(OSError):
                 if entry.is_dir(follow_symlinks=False):
@@ -78,6 +80,9 @@ class Trash:
                     shutil.rmtree(entry.path)
                 else:
                     os.unlink(entry.path)
+
+    def _staged(self) -> "list[os.DirEntry[str]]":
+        return list(self._disk.entries(STAGING)) if self._disk.is_own(STAGING) else []
 
 
 def _is_session(entry: "os.DirEntry[str]") -> bool:

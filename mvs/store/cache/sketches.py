@@ -103,10 +103,12 @@ class Sketches:
 
     def sweep(self, wanted: Callable[[ObjectId], bool]) -> None:
         """Remove the sketches of blobs that are not wanted."""
-        for folder in list(self._disk.entries(_FOLDER)):
-            for entry in list(self._disk.entries(f"{_FOLDER}/{folder.name}")):
+        self._disk.own(_FOLDER)
+        folders = [folder.name for folder in self._disk.entries(_FOLDER) if folder.is_dir(follow_symlinks=False)]
+        for name in folders:
+            for entry in list(self._disk.entries(f"{_FOLDER}/{name}")):
                 with contextlib.suppress(OSError, ValueError):
-                    if not wanted(ObjectId.from_hex(folder.name + entry.name)):
+                    if not wanted(ObjectId.from_hex(name + entry.name)):
                         os.unlink(entry.path)
 
     def _made(self, id: ObjectId, size: int) -> Sketch:

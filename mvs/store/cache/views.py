@@ -51,7 +51,7 @@ class Views:
 
     def _make_room(self, wanted: int) -> None:
         """Remove views, the one used least recently first, until what was made from packs and `wanted` fit."""
-        if not wanted:
+        if not wanted or not self._disk.is_own(_VIEWS):
             return
         found = []
         for entry in self._disk.entries(_VIEWS):
@@ -114,10 +114,12 @@ class Views:
         """Remove the view of a version: its links would keep the bytes of objects that are packed."""
         place = self._disk.path(f"{_VIEWS}/{id}")
         if os.path.isdir(place):
+            self._disk.own(_VIEWS)
             discard(place)
 
     def sweep(self, *, now: int) -> None:
         """Remove views that nobody finished."""
+        self._disk.own(_VIEWS)
         for entry in list(self._disk.entries(_VIEWS)):
             with contextlib.suppress(OSError):
                 if "." in entry.name and entry.stat(follow_symlinks=False).st_mtime_ns < now - _ABANDONED:
@@ -156,9 +158,12 @@ class Views:
 
 
 def discard(folder: str) -> None:
-    """Remove a view, whose folders are read-only."""
+    """Remove a view, whose folders are read-only; of a link only the link."""
     import shutil  # noqa: PLC0415 - 10 ms that most readers never need
 
+    if os.path.islink(folder):
+        os.unlink(folder)
+        return
     for parent, _, _ in os.walk(folder):
         os.chmod(parent, 0o755)
     shutil.rmtree(folder, ignore_errors=True)
