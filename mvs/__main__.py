@@ -1,5 +1,5 @@
 """Run the command line: `python -m mvs`."""
 
-from mvs.cli.main import run
+from mvs.cli.start import run
 
 run()

@@ -449,3 +449,12 @@ def test_output_that_cannot_be_written_is_an_error(
         err = process.communicate()[1].decode()
     assert process.returncode == errors.StorageFailed.exit_code, err
     assert err == "error: No space left on device\n"
+
+
+def test_an_interrupt_while_the_program_is_loaded_ends_it_quietly(tmp_path: Path) -> None:
+    """The third of a second before the first line of ours runs is when a slip is noticed."""
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(tmp_path), *sys.path)))}
+    for words in (["-m", "mvs", "list"], ["-c", "from mvs.cli.start import run; run()"]):
+        done = subprocess.run([sys.executable, *words], capture_output=True, env=environment, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"interrupted; nothing was begun\n")
