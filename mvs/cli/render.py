@@ -329,6 +329,6 @@ def gc_result(result: "GcResult", *, json_wanted: bool) -> None:
 def _kept(held: int, vanished: Iterable[str]) -> None:
     for place in vanished:
         forget = command("mvs", "gc", "--forget", place)
-        click.echo(f"the repository '{place}' is gone; what it pinned is kept: {forget}", err=True)
+        click.echo(f"the repository '{place}' is gone, or was replaced; what it pinned is kept: {forget}", err=True)
     if held:
         click.echo(f"{size(held)} more are kept for what was deleted of late: mvs gc --expire now", err=True)

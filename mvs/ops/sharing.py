@@ -40,24 +40,30 @@ def register(store: Store, control: Path, host: str, *, adding: Iterable[Lock] =
     A repository whose own store it is need not be known while it pins nothing. What is about to be pinned is
     `adding`, before `mvs.lock` says so: cut off in between, too much is kept.
     """
+    if control.name != CONTROL:
+        # The home of mvs, which pins nothing.
+        return True
     path = os.fsencode(os.path.join(os.path.realpath(control.parent), control.name))
     own = _is_same(control, store.root)
     added = {Pin(pin.tag, pin.id) for pin in adding}
     disk = _disk(store)
 
     def wanted(id: bytes) -> tuple[Registration | None, Registration]:
-        pins = {*pins_of(control), *added}
         bare = Registration(host, path, id=id)
         known = _known(disk, _key(bare))
-        if added and known:
-            pins.update(known.pins)
+        before = known.pins if known else ()
+        try:
+            pins = {*pins_of(control), *added, *(before if added else ())}
+        except (StorageFailed, *UNREADABLE):
+            # Whoever collects must know whom to ask.
+            pins = {*before, *added}
         return known, bare._replace(pins=tuple(sorted(pins)))
 
     try:
         id = b"" if own else identity.of(control)
         if id is not None:
             known, new = wanted(id)
-            if new == known or (own and known is None and not new.pins):
+            if new == known or (own and not new.pins and not os.path.lexists(disk.path(_key(new)))):
                 return True
         with store.exclusive():
             if id is None:

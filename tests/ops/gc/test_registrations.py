@@ -167,6 +167,20 @@ def test_who_cannot_tell_the_store_says_so(
     assert not removed(ann)
 
 
+def test_the_home_of_mvs_is_opened_again_whatever_store_it_has(
+    ann: mvs.Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It pins nothing, so the store need not know of it, and nothing is written beside its configuration."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "config.toml").write_text(f'[store]\npath = "{ann.store}"\n')
+    monkeypatch.setenv("MVS_HOME", str(home))
+    monkeypatch.chdir(home.parent)
+    for _ in range(2):
+        assert [str(version.tag) for version in mvs.open().list()] == ["net:v1"]
+    assert list(registrations(ann)) == [str(ann.root.parent)]
+
+
 @pytest.mark.parametrize("damage", ["empty", "folder", "link", "pipe"])
 def test_a_damaged_registration_is_written_again_by_its_repository(
     ann: mvs.Repository, ben: mvs.Repository, damage: str
@@ -210,6 +224,19 @@ def test_registrations_that_are_no_folder_stop_it(ann: mvs.Repository) -> None:
     (ann.store / "repositories").touch()
     with pytest.raises(Corrupt, match="repositories"):
         mvs.open(ann.root.parent).gc()
+
+
+def test_who_registers_with_a_damaged_lock_file_is_asked_all_the_same(ann: mvs.Repository, tmp_path: Path) -> None:
+    """What it pins is told once the file is mended; until then nothing is removed."""
+    (tmp_path / "ben").mkdir()
+    lock = tmp_path / "ben" / "mvs.lock"
+    lock.write_text("damaged")
+    mvs.init(lock.parent, store=tmp_path / "store")
+    with pytest.raises(CorruptPins):
+        ann.gc()
+    ann.pin("net:v1")
+    shutil.move(ann.root.parent / "mvs.lock", lock)
+    assert not removed(ann)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link"])
