@@ -91,9 +91,9 @@ def ordered(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[R
             for item in items:
                 waiting.append(pool.submit(work, item))
                 if len(waiting) > cores() + 1:
-                    yield waiting.popleft().result()
+                    yield _awaited(waiting.popleft())
             while waiting:
-                yield waiting.popleft().result()
+                yield _awaited(waiting.popleft())
         finally:
             for future in waiting:
                 future.cancel()
@@ -120,11 +120,20 @@ def ahead(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -
 
     waiting: deque[Future[Result]] = deque()
     for item in items:
-        done = [waiting.popleft().result()] if len(waiting) >= threads else []
+        done = [_awaited(waiting.popleft())] if len(waiting) >= threads else []
         future: Future[Result] = Future()
         waiting.append(future)
         # Not of a pool, whose threads the end of the process would wait for.
         threading.Thread(target=run, args=(item, future), name="mvs", daemon=True).start()
         yield from done
     while waiting:
-        yield waiting.popleft().result()
+        yield _awaited(waiting.popleft())
+
+
+def _awaited(future: "Future[Result]") -> Result:
+    """Return the result of a future, and act on Ctrl-C meanwhile."""
+    from concurrent.futures import wait  # noqa: PLC0415 - 9 ms
+
+    while not future.done():
+        wait([future], timeout=_POLL)
+    return future.result()

@@ -275,7 +275,8 @@ class Connection:
             try:
                 view = view[os.write(self._in, view) :]
             except BrokenPipeError:
-                raise Lost(self._last_words()) from None
+                # It has ended; what it said before is read next.
+                return
 
     def _last_words(self) -> str:
         """Return the last line of what ssh had to say."""
