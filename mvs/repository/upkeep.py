@@ -150,7 +150,13 @@ class Upkeep(Retention):
             CorruptRef: what a spec stands for cannot be told; without specs that is a finding.
         """
         return ops.fsck.fsck(
-            self._store, list(map(self._spec, specs)), level=level, share=share, progress=self._progress
+            self._store,
+            list(map(self._spec, specs)),
+            level=level,
+            share=share,
+            progress=self._progress,
+            since=self._since(EXPIRE)[1],
+            host=workspace.host(),
         )
 
     def repair(self, source: "str | os.PathLike[str] | None" = None) -> "Repaired":
@@ -171,8 +177,16 @@ class Upkeep(Retention):
             raise SourceNotFound(f"'{folder}' is no folder to repair from", hint=command("ls", "-ld", folder))
         found = workspace.store_in(Path(folder)) if folder else None
         stores = [Store(found)] if found and not os.path.samefile(found, self._store.root) else []
+        now, since = self._since(EXPIRE)
         return ops.repair.repair(
-            self._store, folder=folder, stores=stores, by=workspace.actor(), progress=self._progress
+            self._store,
+            folder=folder,
+            stores=stores,
+            by=workspace.actor(),
+            now=now,
+            progress=self._progress,
+            since=since,
+            host=workspace.host(),
         )
 
     def plan_gc(self, *, expire: str = EXPIRE, purge: Iterable[str] = ()) -> "GcPlan":

@@ -60,6 +60,12 @@ class Objects:
         """Tell whether the object has a file of its own."""
         return self._disk.size(object_path(id)) is not None
 
+    def is_lost(self, id: ObjectId) -> bool:
+        """Tell whether an object has no file of its own because of damage: a repair said so, or no file stands there."""
+        if self.is_loose(id):
+            return False
+        return os.path.lexists(self._disk.path(object_path(id))) or self._disk.size(lost_path(id)) is not None
+
     def size(self, id: ObjectId) -> int:
         """Return the bytes of an object.
 
@@ -133,6 +139,8 @@ class Objects:
             data = self._disk.read(object_path(id))
         except FileNotFoundError:
             data = b"".join(self.blocks(id))
+        except IsADirectoryError:
+            raise CorruptObject(f"object {id} is a folder") from None
         if blake3(data).digest() != id.raw:
             raise CorruptObject(f"object {id} does not hold the bytes it is named after")
         return data

@@ -30,6 +30,7 @@ from mvs.ops.fsck.report import Amount, Finding, Report
 from mvs.ops.fsck.rubbish import rubbish
 from mvs.ops.fsck.suspects import FAILURES, Suspect, reason
 from mvs.ops.fsck.tables import check_tables, hidden_in
+from mvs.ops.gc.marking import beside_tags
 from mvs.running.progress import Progress
 from mvs.store.packs.checking import Unkept
 from mvs.store.packs.lookup import prefix_of
@@ -40,8 +41,19 @@ Level = Literal["quick", "full", "sample"]
 LEVELS: tuple[Level, ...] = ("quick", "full", "sample")
 
 
-def fsck(store: Store, specs: Iterable[Spec], *, level: Level, share: float, progress: Progress) -> Report:
+def fsck(
+    store: Store,
+    specs: Iterable[Spec],
+    *,
+    level: Level,
+    share: float,
+    progress: Progress,
+    since: int = 0,
+    host: str = "",
+) -> Report:
     """Check some versions and what they stand on; without specs all of the store. Nothing is changed.
+
+    All of it is also what gc keeps without a tag, on the machine `host`, of what was deleted after `since`.
 
     Raises:
         NotFound: a spec stands for nothing.
@@ -51,14 +63,18 @@ def fsck(store: Store, specs: Iterable[Spec], *, level: Level, share: float, pro
         raise InvalidInput(f"'{level}' is no level; there are {', '.join(LEVELS)}")
     if not 0 <= share <= 1:
         raise InvalidInput(f"a share is a number from 0 to 1, not {share}")
-    return _Check(store, list(specs), progress).run(level, share)
+    return _Check(store, list(specs), progress, since, host).run(level, share)
 
 
 class _Check:
-    def __init__(self, store: Store, specs: list[Spec], progress: Progress) -> None:
+    def __init__(self, store: Store, specs: list[Spec], progress: Progress, since: int, host: str) -> None:
         self._store = store
         self._specs = specs
         self._progress = progress
+        self._since = since
+        self._host = host
+        # What gc keeps without a tag.
+        self._untagged: dict[ObjectId, Ref] = {}
         self._disk = Directory(str(store.root), durable=False, temps=STAGING)
         self._packs = Unkept(self._disk)
         self._packed = Packed(self._disk, self._packs)
@@ -71,9 +87,14 @@ class _Check:
     def run(self, level: Level, share: float) -> Report:
         refs = self._names.refs(self._names.tags(self._specs))
         self._check_names(refs.values())
-        self._check_versions(refs.values())
+        for ref in refs.values():
+            self._check_version(ref)
         self._check_packs()
         self._check_loose()
+        # After what no version needs was counted: these are needed by nobody but who may want them back.
+        self._untagged = self._now_untagged()
+        for ref in self._untagged.values():
+            self._check_version(ref)
         if not self._specs:
             self._suspects += check_tables(self._disk, self._packs)
         self._check_content(level, share)
@@ -97,28 +118,31 @@ class _Check:
         self._names.check_aliases()
         self._names.check_notes()
 
-    def _check_versions(self, refs: Iterable[Ref]) -> None:
-        for ref in refs:
-            self._graph.add(ref.id)
-            try:
-                manifest = self._manifest(ref)
-            except FAILURES as error:
-                kind = report.MANIFEST_MISSING if isinstance(error, MissingObject) else report.MANIFEST_DAMAGED
-                self._suspects.append(
-                    Suspect(
-                        kind,
-                        str(ref.id),
-                        f"the manifest of '{ref.tag}': {reason(error)}",
-                        still=partial(self._is_unreadable, ref),
-                        hint=f"mvs log {ref.tag.name}",
-                        tags=[ref.tag],
-                        pointless=True,
-                    )
+    def _now_untagged(self) -> dict[ObjectId, Ref]:
+        return {} if self._specs else beside_tags(self._store, self._since, self._host)
+
+    def _check_version(self, ref: Ref) -> None:
+        self._graph.add(ref.id)
+        try:
+            manifest = self._manifest(ref)
+        except FAILURES as error:
+            kind = report.MANIFEST_MISSING if isinstance(error, MissingObject) else report.MANIFEST_DAMAGED
+            self._suspects.append(
+                Suspect(
+                    kind,
+                    str(ref.id),
+                    f"the manifest of '{ref.tag}': {reason(error)}",
+                    still=partial(self._is_unreadable, ref),
+                    hint=f"mvs log {ref.tag.name}",
+                    tags=[ref.tag],
+                    pointless=True,
                 )
-                continue
-            for entry in manifest.tree.files:
+            )
+            return
+        for entry in manifest.tree.files:
+            if ref.id not in self._untagged:
                 self._amounts["files"] += Amount(1, entry.size)
-                self._graph.need_file(ref.tag, entry)
+            self._graph.need_file(ref.tag, entry)
 
     def _manifest(self, ref: Ref) -> Manifest:
         """Return what a ref names, as `Store.manifest` does, which may write lookup tables."""
@@ -138,7 +162,7 @@ class _Check:
         return manifest
 
     def _is_unreadable(self, ref: Ref) -> bool:
-        if not self._is_same(ref):
+        if ref.id not in self._untagged and not self._is_same(ref):
             # Deleted since, and collected.
             return False
         try:
@@ -238,12 +262,14 @@ class _Check:
         if not suspects:
             return ()
         now = self._names_now(refs)
-        self._find_victims(suspects, now)
+        self._untagged = self._now_untagged()
+        self._find_victims(suspects, (*now.values(), *self._untagged.values()))
+        untagged = {ref.tag: ref.id for ref in self._untagged.values()}
         found = []
         with locks.still(self._disk.path(LOCK)):
             self._packs.forget()
             for suspect in suspects:
-                known = [tag for tag in suspect.tags if tag not in now or self._is_same(now[tag])]
+                known = [tag for tag in suspect.tags if self._suffers(tag, now.get(tag), untagged.get(tag))]
                 if not suspect.still() or ((suspect.pointless or self._specs) and not known):
                     continue
                 versions = tuple(sorted(set(known)))
@@ -261,6 +287,14 @@ class _Check:
         # Told already, or damaged a moment ago.
         del self._suspects[before:]
         return now
+
+    def _suffers(self, tag: Tag, ref: Ref | None, untagged: ObjectId | None) -> bool:
+        """Tell whether a version is still there, or kept by gc: manifests are what it takes first."""
+        if untagged is not None and (self._disk.size(object_path(untagged)) is not None):
+            return True
+        if ref is not None:
+            return self._is_same(ref)
+        return untagged is None or untagged in self._now_untagged()
 
     def _is_same(self, ref: Ref) -> bool:
         try:
@@ -304,11 +338,11 @@ class _Check:
                 left.append(suspect)
         return left
 
-    def _find_victims(self, suspects: list[Suspect], now: dict[Tag, Ref]) -> None:
+    def _find_victims(self, suspects: list[Suspect], refs: Iterable[Ref]) -> None:
         if not any(suspect.ids for suspect in suspects):
             return
         victims = self._graph.victims(suspects)
-        for ref in now.values():
+        for ref in refs:
             try:
                 files = self._manifest(ref).tree.files
             except FAILURES:

@@ -1,17 +1,21 @@
 """What is needed: everything that can be reached from refs, aliases, and the journal inside the undo window.
 
-Whatever cannot be read stops it: an object must not be taken for rubbish because what names it is damaged.
+Whatever cannot be read stops it: an object must not be taken for rubbish because what names it is damaged, or lost.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
-from mvs.errors import UNREADABLE, MvsError
+from mvs.errors import UNREADABLE, MvsError, StorageFailed, command
 from mvs.format.ids import MAX_TIME, ObjectId
 from mvs.format.lines.journal import Event
-from mvs.format.lines.refs import Ref
+from mvs.format.lines.refs import Pin, Ref
+from mvs.format.manifest import Manifest
 from mvs.format.names import Tag
 from mvs.format.pack import Index, Record
+from mvs.ops.sharing import Shared, pins_of, shared
 from mvs.store.store import Store
 
 
@@ -21,7 +25,7 @@ def present(store: Store) -> dict[ObjectId, Ref]:
     Raises:
         Corrupt, UnsupportedFormat: one of them cannot be read.
     """
-    found = {ref.id: ref for ref in store.refs.aliased(strict=True) if store.objects.is_loose(ref.id)}
+    found = {ref.id: ref for ref in store.refs.aliased(strict=True)}
     for name in store.refs.names(strict=True):
         found |= {ref.id: ref for ref in store.refs.of_name(name)}
     return found
@@ -39,42 +43,84 @@ class Told(NamedTuple):
     """What the journals tell.
 
     Attributes:
-        held: what they ask to keep, by manifest: what was deleted inside the window, and what lost its ref.
-        named: every manifest that they name.
+        held: what was deleted inside the window and can be restored, by manifest.
+        saved: what was saved and never deleted, by manifest: where it has no ref, that is lost, or never came to be.
+        named: every manifest that they name, and when its version was created.
         deleted: every deletion, the oldest of a version first.
     """
 
     held: dict[ObjectId, Ref]
-    named: set[ObjectId]
+    saved: dict[ObjectId, Ref]
+    named: dict[ObjectId, int]
     deleted: list[Gone]
 
 
-def told(store: Store, since: int, purge: Collection[str] = ()) -> Told:
+def told(store: Store, since: int, purge: Collection[str] = (), *, strict: bool) -> Told:
     """Return what the journals tell, for a window that begins at `since`; of the names in `purge` without a window.
 
-    A version that was saved and never deleted, but has no ref, was being saved by a process that died, or its ref
-    was lost. Which of them cannot be told, so only when nothing deleted is to be kept (`since` is the end of time)
-    it is let go.
+    A manifest that is not there was taken by a gc without a window, unless damage is why.
 
     Raises:
-        Corrupt, UnsupportedFormat: a journal is damaged, and something is to be kept.
+        Corrupt, UnsupportedFormat: a journal is damaged, and `strict`.
     """
-    keeping = since < MAX_TIME
-    found = Told({}, set(), [])
+    found = Told({}, {}, {}, [])
     for name in store.journal.names():
         last: dict[str, Event] = {}
-        kept: list[tuple[str, ObjectId | None, int]] = []
-        for event in store.journal.events(name, strict=keeping):
+        for event in store.journal.events(name, strict=strict):
             last[event.version] = event
-            found.named.update(id for id in (event.old, event.new) if id)
+            found.named.update((id, event.created) for id in (event.old, event.new) if id)
             if event.event == "delete" and event.old:
                 found.deleted.append(Gone(Tag(name, event.version), event.old, event.at))
-                if event.at > since and name not in purge:
-                    kept.append((event.version, event.old, event.created))
-        kept += [(event.version, event.new, event.created) for event in last.values()]
-        for version, id, created in kept if keeping else ():
-            if id and id not in found.held and store.objects.is_loose(id):
-                found.held[id] = Ref(Tag(name, version), id, created)
+                if event.at > since and name not in purge and _was_not_taken(store, event.old):
+                    found.held[event.old] = Ref(Tag(name, event.version), event.old, event.created)
+        for event in last.values():
+            if event.new and _was_not_taken(store, event.new):
+                found.saved[event.new] = Ref(Tag(name, event.version), event.new, event.created)
+    return found
+
+
+def _was_not_taken(store: Store, id: ObjectId) -> bool:
+    return store.objects.is_loose(id) or store.objects.is_lost(id)
+
+
+def lacking(store: Store, known: Iterable[Shared], history: Told, since: int) -> Iterator[Ref]:
+    """Yield pinned versions whose manifests are not there, although no deletion before `since` explains that.
+
+    What a journal does not tell of was never here: it may be on a remote still.
+    """
+    let_go = {gone.id for gone in history.deleted if gone.at <= since}
+    for pin in _pins(store, known):
+        if not store.objects.is_loose(pin.id) and pin.id in history.named:
+            if pin.id not in let_go or store.objects.is_lost(pin.id):
+                yield Ref(pin.tag, pin.id, history.named[pin.id])
+
+
+def _pins(store: Store, known: Iterable[Shared]) -> Iterator[Pin]:
+    yield from pins_of(store.root)
+    for each in known:
+        yield from each.pins
+
+
+def beside_tags(store: Store, since: int, host: str) -> dict[ObjectId, Ref]:
+    """Return what gc keeps beside the tags that are there, by manifest, as far as that can be read.
+
+    That is what aliases point at, what repositories pin, what was deleted after `since`, and what lost its ref.
+    """
+    history = told(store, since, strict=False)
+    found = {ref.id: ref for ref in store.refs.aliased()} | history.saved | history.held
+    with suppress(*UNREADABLE, StorageFailed):
+        known = shared(store, host)
+        for pin in _pins(store, known):
+            if pin.id not in found and store.objects.is_loose(pin.id):
+                found[pin.id] = Ref(pin.tag, pin.id, history.named.get(pin.id, 0))
+                with suppress(*UNREADABLE):
+                    manifest = Manifest.decode(store.objects.read(pin.id))
+                    # What the pin calls it is somebody's text.
+                    found[pin.id] = Ref(manifest.tag, pin.id, manifest.created)
+        found |= {ref.id: ref for ref in lacking(store, known, history, since) if ref.id not in found}
+    for name in store.refs.names():
+        for ref in store.refs.readable(name, lambda _: None):
+            found.pop(ref.id, None)
     return found
 
 
@@ -97,8 +143,15 @@ class Places:
     `there` and `indexes` are what the store is known to have; what is in neither is looked for.
     """
 
-    def __init__(self, store: Store, there: Mapping[ObjectId, int], indexes: Mapping[ObjectId, Index]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        there: Mapping[ObjectId, int],
+        indexes: Mapping[ObjectId, Index],
+        repositories: Iterable[Shared] = (),
+    ) -> None:
         self._store = store
+        self._repositories = repositories
         self._there = there
         self._records: dict[ObjectId, tuple[ObjectId, Record]] = {}
         for name, index in indexes.items():
@@ -173,7 +226,30 @@ class Needed:
         about = error.message if tag in error.message else f"version '{tag}': {error.message}"
         if self._store.refs.exists(ref.tag):
             return type(error)(f"nothing may be removed while a version is damaged: {about}", hint=f"mvs delete {tag}")
+        for alias, pointed in self._store.refs.aliases_of(ref.tag.name):
+            if pointed.id == ref.id:
+                return type(error)(
+                    f"nothing may be removed while a version that an alias points at is damaged: {about}",
+                    hint=f"mvs alias delete {ref.tag.name}@{alias}",
+                )
+        for place, pins in self._pinning():
+            if name := next((pin.tag.name for pin in pins if pin.id == ref.id), None):
+                return type(error)(
+                    f"nothing may be removed while a version that is pinned is damaged: {about}",
+                    hint=command("mvs", "-C", place, "unpin", name),
+                )
+        if not self._store.journal.last_deletion(ref.tag.name, ref.tag.version):
+            return type(error)(
+                f"nothing may be removed while a version that lost its tag is damaged: {about}",
+                hint="mvs fsck --repair",
+            )
         return type(error)(
             f"nothing may be removed while a version that can be restored is damaged: {about}",
             hint="mvs gc --expire now",
         )
+
+    def _pinning(self) -> Iterator[tuple[str, tuple[Pin, ...]]]:
+        with suppress(*UNREADABLE):
+            yield os.path.dirname(self._store.root), pins_of(self._store.root)
+        for each in self._repositories:
+            yield each.shown, each.pins

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
-from mvs.format.ids import ObjectId
+from mvs.format.ids import MAX_TIME, ObjectId
 from mvs.format.lines.refs import Ref
 from mvs.format.pack import Index
-from mvs.ops.gc.marking import Gone, Needed, present, told
+from mvs.ops.gc.marking import Gone, Needed, lacking, present, told
 from mvs.ops.sharing import Shared, pinned, shared, vanished
 from mvs.running.progress import Progress
 from mvs.store.store import Store
@@ -35,6 +35,7 @@ class Plan:
             pack it comes from, and goes right after them: cut off between them, none lacks what it refers to.
         relied: objects with files of their own that are needed, and of which a pack goes that has them as well.
         held: bytes that would come back as well if nothing deleted were kept.
+        lost: manifests that were said to be lost, and that nothing asks for any more.
         repositories: those that share the store; what they pin is kept.
         vanished: those of them that are gone; what they pinned is kept until they are forgotten.
     """
@@ -49,6 +50,7 @@ class Plan:
     bridges: Mapping[ObjectId, Mapping[ObjectId, frozenset[ObjectId]]]
     relied: frozenset[ObjectId]
     held: int
+    lost: frozenset[ObjectId]
     repositories: tuple[Shared, ...]
     vanished: tuple[str, ...]
 
@@ -76,11 +78,14 @@ def plan(
     there = dict(store.objects.loose())
     found = present(store)
     known = shared(store, host)
+    history = told(store, since, purge, strict=since < MAX_TIME)
     found |= pinned(store, known)
-    needed = Needed(store, there, indexes)
+    found |= {ref.id: ref for ref in lacking(store, known, history, since) if ref.id not in found}
+    # However short the window: nobody asked for them to go.
+    found |= {id: ref for id, ref in history.saved.items() if id not in found}
+    needed = Needed(store, there, indexes, known)
     _mark(needed, found.values(), there, progress)
     rubbish = _rubbish(store, there, needed, indexes, rewrite=rewrite)
-    history = told(store, since, purge)
     held = 0
     if later := {id: ref for id, ref in history.held.items() if id not in found}:
         held = rubbish.freed
@@ -93,13 +98,14 @@ def plan(
         since,
         frozenset(found),
         tuple({gone.tag: gone for gone in history.deleted if gone.id in loose}.values()),
-        frozenset(history.named & loose.keys()),
+        frozenset(history.named.keys() & loose.keys()),
         loose,
         packs,
         rubbish.kept,
         rubbish.bridges,
         frozenset(id for name in packs for id in indexes[name].records if id in needed.loose and id in there),
         max(0, held),
+        frozenset(id for id in store.quarantine.lost() if id in history.named and id not in found),
         tuple(known),
         vanished(store, known),
     )

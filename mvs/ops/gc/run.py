@@ -166,6 +166,7 @@ def _collect(
         store.views.sweep(now=now)
         done.staging += store.arriving.clear()
         _drop_notes(store, lock)
+        _drop_marks(store, planned, lock)
         _drop_views(store)
         _drop_sketches(store)
     finally:
@@ -293,6 +294,14 @@ def _drop_notes(store: Store, lock: Callable[[], AbstractContextManager[None]]) 
             for notes in gone:
                 if not store.objects.is_loose(notes.id) and store.notes.read(notes.tag) == notes:
                     store.notes.remove(notes.tag)
+
+
+def _drop_marks(store: Store, planned: Plan, lock: Callable[[], AbstractContextManager[None]]) -> None:
+    """Say no longer of manifests that they are lost when nothing asks for them: else they stop every gc from now on."""
+    if planned.lost:
+        with lock():
+            for id in planned.lost.intersection(store.quarantine.lost()):
+                store.quarantine.unmark(id)
 
 
 def _drop_views(store: Store) -> None:

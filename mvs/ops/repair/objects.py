@@ -72,6 +72,9 @@ class Mending:
                     self._stands(id)
         self._write_packs()
         with self._store.exclusive():
+            for id in sorted(self._lost):
+                # Before it goes: without a file or a mark, a deleted version is one that gc took.
+                self._store.quarantine.mark(id)
             for key in [*map(pack_path, unreadable), *map(object_path, sorted(self._lost))]:
                 self._quarantine(key)
         self._packs.forget()

@@ -4,14 +4,17 @@ It holds `packing`, as a dedup or gc does, so that nothing is packed or taken aw
 whole by itself: cut off anywhere, the store is no worse than before, and the next repair goes on.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import partial
 
 from mvs.backends.directory import Directory
 from mvs.format.ids import ObjectId
 from mvs.format.layout import CACHE, JOURNAL, STAGING, TAGS
-from mvs.format.names import Tag
+from mvs.format.lines.refs import Ref
 from mvs.ops.fsck import Report, fsck, report
 from mvs.ops.fsck.suspects import FAILURES
+from mvs.ops.gc.marking import beside_tags
 from mvs.ops.repair.names import Names
 from mvs.ops.repair.objects import Mending, drop_derived
 from mvs.ops.repair.report import Mended, Repaired
@@ -39,8 +42,20 @@ _TABLES = {report.INDEX_WRONG, report.INDEX_STALE}
 _LOST = {report.MANIFEST_MISSING, report.OBJECT_MISSING}
 
 
-def repair(store: Store, *, folder: str | None, stores: Iterable[Store], by: str, progress: Progress) -> Repaired:
+def repair(
+    store: Store,
+    *,
+    folder: str | None,
+    stores: Iterable[Store],
+    by: str,
+    now: int,
+    progress: Progress,
+    since: int = 0,
+    host: str = "",
+) -> Repaired:
     """Check every byte of a store, and mend what is damaged from what is there, a folder, and other stores.
+
+    `now` is the time for what is written to journals; `since` and `host` are as for `fsck`.
 
     Raises:
         StoreBusy: a dedup, a gc or another repair is at work.
@@ -48,15 +63,17 @@ def repair(store: Store, *, folder: str | None, stores: Iterable[Store], by: str
     """
     mended: list[Mended] = []
     quarantined: list[str] = []
+    check = partial(fsck, store, (), level="full", share=0, progress=progress, since=since, host=host)
     with store.packing():
-        before = after = fsck(store, (), level="full", share=0, progress=progress)
+        before = after = check()
         for _ in range(_ROUNDS):
-            done = _Round(store, after, folder, list(stores), by, progress).run() if after.findings else ([], [])
+            around = _Round(store, after, folder, list(stores), by, now, progress, since, host)
+            done = around.run() if after.findings else ([], [])
             if not any(done):
                 break
             mended += done[0]
             quarantined += done[1]
-            after = fsck(store, (), level="full", share=0, progress=progress)
+            after = check()
         _mark(store, {ObjectId.from_hex(found.what) for found in after.findings if found.kind in _LOST})
         store.trash.empty()
     return Repaired(before, after, tuple(mended), tuple(quarantined))
@@ -64,14 +81,26 @@ def repair(store: Store, *, folder: str | None, stores: Iterable[Store], by: str
 
 class _Round:
     def __init__(
-        self, store: Store, found: Report, folder: str | None, stores: list[Store], by: str, progress: Progress
+        self,
+        store: Store,
+        found: Report,
+        folder: str | None,
+        stores: list[Store],
+        by: str,
+        now: int,
+        progress: Progress,
+        since: int,
+        host: str,
     ) -> None:
         self._store = store
         self._found = found
         self._folder = folder
         self._stores = stores
         self._by = by
+        self._now = now
         self._progress = progress
+        self._since = since
+        self._host = host
         # Only read.
         self._disk = Directory(str(store.root), durable=False, temps=STAGING)
 
@@ -113,21 +142,16 @@ class _Round:
         return Mended(f"{CACHE}/packs", "made again from the packs")
 
     def _sizes(self) -> dict[ObjectId, int]:
-        """Return the sizes of the blobs of all versions that can be read."""
+        """Return the sizes of the blobs of all versions that can be read, also of those that gc keeps without a tag."""
         found: dict[ObjectId, int] = {}
-        for tag in self._tags():
-            try:
-                ref = self._store.refs.read(tag)
-                if ref is not None:
-                    found |= {entry.blob: entry.size for entry in self._store.manifest(ref).tree.files}
-            except FAILURES:
-                continue
+        for ref in (*self._refs(), *beside_tags(self._store, self._since, self._host).values()):
+            with suppress(*FAILURES):
+                found |= {entry.blob: entry.size for entry in self._store.manifest(ref).tree.files}
         return found
 
-    def _tags(self) -> Iterable[Tag]:
+    def _refs(self) -> Iterator[Ref]:
         for name in self._store.refs.names():
-            for version in self._store.refs.versions(name):
-                yield Tag(name, version)
+            yield from self._store.refs.readable(name, lambda _: None)
 
 
 def _mark(store: Store, lost: set[ObjectId]) -> None:
