@@ -228,6 +228,12 @@ def decode(line: bytes) -> Entry | None:
         return None
 
 
+def is_later(line: bytes) -> bool:
+    """Tell whether a line is whole and tells of something that this release does not know."""
+    check, _, payload = line.partition(b" ")
+    return check == _checksum(payload) and decode(line) is None
+
+
 def was_whole(line: bytes) -> bool:
     """Tell whether a line that holds no event this release knows was damaged later, and not cut off when written."""
     check, _, payload = line.partition(b" ")

@@ -1,13 +1,14 @@
 """Checking names: tags, `latest`, aliases, notes and the journal of each name."""
 
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from mvs.backends.directory import Directory
-from mvs.errors import InvalidTag
+from mvs.errors import InvalidTag, command
 from mvs.format.layout import ALIASES, EVENTS, JOURNAL, NOTES, TAGS
-from mvs.format.lines.journal import MAGIC, Event, decode, was_begun
+from mvs.format.lines.journal import MAGIC, Event, decode, is_later, was_begun, was_whole
 from mvs.format.lines.refs import Ref
 from mvs.format.names import LATEST, Spec, Tag, parse_name, parse_version
 from mvs.ops.find import query
@@ -107,6 +108,27 @@ class Names:
         if newest.created > copy.created:
             return report.LATEST_WRONG, f"it says '{copy.tag}', and '{newest.tag}' is newer"
         return None
+
+    def check_places(self) -> None:
+        """Check that nothing stands where a folder or a file of names must be: it stops gc."""
+        for kind, strange in (
+            (report.REF_DAMAGED, partial(self._store.refs.strange, TAGS)),
+            (report.ALIAS_DAMAGED, partial(self._store.refs.strange, ALIASES)),
+            (report.JOURNAL_DAMAGED, self._store.journal.strange),
+        ):
+            for key in strange():
+                self._suspects.append(
+                    Suspect(
+                        kind,
+                        key,
+                        "it is nothing of ours, and may hide what was there",
+                        still=partial(self._is_strange, key, strange),
+                        hint=command("ls", "-ld", self._disk.path(key)),
+                    )
+                )
+
+    def _is_strange(self, key: str, strange: Callable[[], Iterator[str]]) -> bool:
+        return key in strange()
 
     def check_aliases(self) -> None:
         """Check that every alias can be read, and that it points at a version that is there."""
@@ -211,13 +233,13 @@ class Names:
         told: dict[str, Event] = {}
         known = set()
         for number, line in enumerate(data.split(b"\n")[1:], 2):
-            if not line:
+            if not line or is_later(line):
                 continue
             event = decode(line)
             if event is None:
                 about = re.search(rb'"version":"([a-z0-9._-]+)"', line)
                 version = _version(about[1].decode()) if about else None
-                kind = report.JOURNAL_DAMAGED if line.endswith(b"}") else report.JOURNAL_CUT
+                kind = report.JOURNAL_DAMAGED if was_whole(line) else report.JOURNAL_CUT
                 said = "damaged" if kind == report.JOURNAL_DAMAGED else "cut off"
                 tags = [Tag(name, version)] if version else []
                 found.append((kind, f"line {number} is {said}, so readers pass over it", tags))
@@ -227,13 +249,21 @@ class Names:
         for version, ref in refs.items():
             if (version, ref.id) not in known:
                 found.append((report.JOURNAL_DAMAGED, f"it does not tell of '{ref.tag}'", [ref.tag]))
+        lost = []
         for version, event in told.items():
             if event.event == "delete" or version in refs or _version(version) is None:
                 continue
             tag = Tag(name, version)
             if not self._store.refs.exists(tag):
-                message = f"it tells of '{tag}', which is not there: a save was cut off, or a ref is lost"
-                found.append((report.REF_MISSING, message, [tag]))
+                lost.append(tag)
+        # A save that was cut off leaves one, and the folder of all tags.
+        many = len(lost) > 1 or not os.path.isdir(self._disk.path(TAGS))
+        if lost and many and not any(self._store.refs.versions(name)):
+            message = f"it tells of versions ({len(lost)}) that are not there, and no tag of '{name}' is"
+            return [*found, (report.REFS_LOST, message, lost)]
+        for tag in lost:
+            message = f"it tells of '{tag}', which is not there: a save was cut off, or a ref is lost"
+            found.append((report.REF_MISSING, message, [tag]))
         return found
 
     def journals(self) -> Iterator[str]:

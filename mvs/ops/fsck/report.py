@@ -7,6 +7,7 @@ from mvs.format.names import Tag
 
 REF_DAMAGED = "ref-damaged"
 REF_MISSING = "ref-missing"
+REFS_LOST = "refs-lost"
 ALIAS_DAMAGED = "alias-damaged"
 ALIAS_DANGLING = "alias-dangling"
 NOTES_DAMAGED = "notes-damaged"
@@ -29,6 +30,7 @@ HARMLESS = frozenset({REF_MISSING, ALIAS_DANGLING, LATEST_STALE, JOURNAL_CUT, IN
 KINDS = (
     REF_DAMAGED,
     REF_MISSING,
+    REFS_LOST,
     ALIAS_DAMAGED,
     ALIAS_DANGLING,
     NOTES_DAMAGED,

@@ -115,6 +115,7 @@ class _Check:
             self._names.check_journal(name, by_name.get(name, []))
         for name in self._store.refs.names():
             self._names.check_latest(name)
+        self._names.check_places()
         self._names.check_aliases()
         self._names.check_notes()
 

@@ -5,11 +5,11 @@ Whatever cannot be read stops it: an object must not be taken for rubbish becaus
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import NamedTuple
 
-from mvs.errors import UNREADABLE, MvsError, StorageFailed, command
-from mvs.format.ids import MAX_TIME, ObjectId
+from mvs.errors import UNREADABLE, Corrupt, MvsError, StorageFailed, command
+from mvs.format.ids import ObjectId
 from mvs.format.lines.journal import Event
 from mvs.format.lines.refs import Pin, Ref
 from mvs.format.manifest import Manifest
@@ -55,18 +55,19 @@ class Told(NamedTuple):
     deleted: list[Gone]
 
 
-def told(store: Store, since: int, purge: Collection[str] = (), *, strict: bool) -> Told:
+def told(store: Store, since: int, purge: Collection[str] = (), *, strict: bool | None) -> Told:
     """Return what the journals tell, for a window that begins at `since`; of the names in `purge` without a window.
 
     A manifest that is not there was taken by a gc without a window, unless damage is why.
 
     Raises:
-        Corrupt, UnsupportedFormat: a journal is damaged, and `strict`.
+        Corrupt: a journal is damaged, and `strict`.
+        UnsupportedFormat: a later release wrote one; where `strict` is None that is passed over.
     """
     found = Told({}, {}, {}, [])
-    for name in store.journal.names():
+    for name in store.journal.names(strict=bool(strict)):
         last: dict[str, Event] = {}
-        for event in store.journal.events(name, strict=strict):
+        for event in _events(store, name, strict=strict):
             last[event.version] = event
             found.named.update((id, event.created) for id in (event.old, event.new) if id)
             if event.event == "delete" and event.old:
@@ -79,8 +80,28 @@ def told(store: Store, since: int, purge: Collection[str] = (), *, strict: bool)
     return found
 
 
+def _events(store: Store, name: str, *, strict: bool | None) -> Iterator[Event]:
+    with suppress(*UNREADABLE) if strict is None else nullcontext():
+        yield from store.journal.events(name, strict=bool(strict))
+
+
 def _was_not_taken(store: Store, id: ObjectId) -> bool:
     return store.objects.is_loose(id) or store.objects.is_lost(id)
+
+
+def check_told(found: Iterable[Ref], history: Told) -> None:
+    """Refuse what journals do not tell of: they are lost, and with them what was deleted.
+
+    Raises:
+        Corrupt: there is something of that kind.
+    """
+    for ref in found:
+        if ref.id not in history.named:
+            raise Corrupt(
+                f"nothing may be removed while the journal of '{ref.tag.name}' does not tell of '{ref.tag}': "
+                "what was deleted is lost with it",
+                hint="mvs fsck --repair",
+            )
 
 
 def lacking(store: Store, known: Iterable[Shared], history: Told, since: int) -> Iterator[Ref]:
@@ -90,9 +111,9 @@ def lacking(store: Store, known: Iterable[Shared], history: Told, since: int) ->
     """
     let_go = {gone.id for gone in history.deleted if gone.at <= since}
     for pin in _pins(store, known):
-        if not store.objects.is_loose(pin.id) and pin.id in history.named:
-            if pin.id not in let_go or store.objects.is_lost(pin.id):
-                yield Ref(pin.tag, pin.id, history.named[pin.id])
+        explained = pin.id in let_go and not store.objects.is_lost(pin.id)
+        if pin.id in history.named and not explained and not store.objects.is_loose(pin.id):
+            yield Ref(pin.tag, pin.id, history.named[pin.id])
 
 
 def _pins(store: Store, known: Iterable[Shared]) -> Iterator[Pin]:
@@ -106,7 +127,7 @@ def beside_tags(store: Store, since: int, host: str) -> dict[ObjectId, Ref]:
 
     That is what aliases point at, what repositories pin, what was deleted after `since`, and what lost its ref.
     """
-    history = told(store, since, strict=False)
+    history = told(store, since, strict=None)
     found = {ref.id: ref for ref in store.refs.aliased()} | history.saved | history.held
     with suppress(*UNREADABLE, StorageFailed):
         known = shared(store, host)
@@ -143,15 +164,8 @@ class Places:
     `there` and `indexes` are what the store is known to have; what is in neither is looked for.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        there: Mapping[ObjectId, int],
-        indexes: Mapping[ObjectId, Index],
-        repositories: Iterable[Shared] = (),
-    ) -> None:
+    def __init__(self, store: Store, there: Mapping[ObjectId, int], indexes: Mapping[ObjectId, Index]) -> None:
         self._store = store
-        self._repositories = repositories
         self._there = there
         self._records: dict[ObjectId, tuple[ObjectId, Record]] = {}
         for name, index in indexes.items():
@@ -189,8 +203,15 @@ class Needed:
     `there` and `indexes` are what the store is known to have, as `Places` has it.
     """
 
-    def __init__(self, store: Store, there: Mapping[ObjectId, int], indexes: Mapping[ObjectId, Index]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        there: Mapping[ObjectId, int],
+        indexes: Mapping[ObjectId, Index],
+        repositories: Iterable[Shared] = (),
+    ) -> None:
         self._store = store
+        self._repositories = repositories
         self._places = Places(store, there, indexes)
         self.loose: set[ObjectId] = set()
         self.packed: dict[ObjectId, ObjectId] = {}

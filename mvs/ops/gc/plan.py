@@ -9,7 +9,7 @@ from typing import NamedTuple
 from mvs.format.ids import MAX_TIME, ObjectId
 from mvs.format.lines.refs import Ref
 from mvs.format.pack import Index
-from mvs.ops.gc.marking import Gone, Needed, lacking, present, told
+from mvs.ops.gc.marking import Gone, Needed, check_told, lacking, present, told
 from mvs.ops.sharing import Shared, pinned, shared, vanished
 from mvs.running.progress import Progress
 from mvs.store.store import Store
@@ -79,6 +79,8 @@ def plan(
     found = present(store)
     known = shared(store, host)
     history = told(store, since, purge, strict=since < MAX_TIME)
+    if since < MAX_TIME:
+        check_told(found.values(), history)
     found |= pinned(store, known)
     found |= {ref.id: ref for ref in lacking(store, known, history, since) if ref.id not in found}
     # However short the window: nobody asked for them to go.

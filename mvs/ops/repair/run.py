@@ -10,7 +10,7 @@ from functools import partial
 
 from mvs.backends.directory import Directory
 from mvs.format.ids import ObjectId
-from mvs.format.layout import CACHE, JOURNAL, STAGING, TAGS
+from mvs.format.layout import CACHE, EVENTS, JOURNAL, STAGING, TAGS
 from mvs.format.lines.refs import Ref
 from mvs.ops.fsck import Report, fsck, report
 from mvs.ops.fsck.suspects import FAILURES
@@ -34,7 +34,7 @@ _OBJECTS = {
     report.RECORD_DAMAGED,
     report.RECORD_UNREACHABLE,
 }
-_REFS = {report.REF_DAMAGED, report.REF_MISSING, report.MANIFEST_MISSING, report.MANIFEST_DAMAGED}
+_REFS = {report.REF_DAMAGED, report.REF_MISSING, report.REFS_LOST, report.MANIFEST_MISSING, report.MANIFEST_DAMAGED}
 _JOURNALS = {report.JOURNAL_DAMAGED, report.JOURNAL_CUT}
 _LATEST = {report.LATEST_STALE, report.LATEST_WRONG}
 _TABLES = {report.INDEX_WRONG, report.INDEX_STALE}
@@ -109,12 +109,13 @@ class _Round:
         mended, quarantined = [], []
         if self._of(_TABLES):
             mended.append(self._rebuild_tables())
-        names = Names(self._store, self._disk, by=self._by)
+        names = Names(self._store, self._disk, by=self._by, now=self._now, progress=self._progress)
+        names.clear_places()
+        # They say what refs were, so before them.
+        for journal in sorted({what for what in self._of(_JOURNALS) if what.endswith(f"/{EVENTS}")}):
+            names.mend_journal(journal.removeprefix(f"{JOURNAL}/").rpartition("/")[0])
         for tag in sorted({tag for found in self._found.findings if found.kind in _REFS for tag in found.versions}):
             names.mend_ref(tag)
-        # From refs, so after them.
-        for journal in sorted(set(self._of(_JOURNALS))):
-            names.mend_journal(journal.removeprefix(f"{JOURNAL}/").rpartition("/")[0])
         for latest in self._of(_LATEST):
             names.mend_latest(latest.removeprefix(f"{TAGS}/").rpartition("/")[0])
         objects = [ObjectId.from_hex(what) for what in self._of(_OBJECTS)]

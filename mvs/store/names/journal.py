@@ -7,6 +7,7 @@ from mvs.backends.directory import Directory
 from mvs.errors import Corrupt, UnsupportedFormat
 from mvs.format.layout import CHANGED, EVENTS, JOURNAL
 from mvs.format.lines.journal import MAGIC, Entry, Event, decode, decode_changes, encode_change, needle, was_whole
+from mvs.store.names.places import strange
 
 
 class Journal:
@@ -31,15 +32,21 @@ class Journal:
         Raises:
             Corrupt: as `events`.
         """
-        for number, line in enumerate(self._read(name).split(b"\n"), 1):
+        for number, line in enumerate(self._read(name, strict=strict).split(b"\n"), 1):
             if entry := decode(line):
                 yield entry
             elif strict and was_whole(line):
                 path = self._disk.path(_key(name))
-                raise Corrupt(f"line {number} of '{path}' is damaged", hint="mvs gc --expire now")
+                raise Corrupt(f"line {number} of '{path}' is damaged", hint="mvs fsck --repair")
 
-    def names(self) -> Iterator[str]:
-        """Yield every name that anything ever happened to, in no order."""
+    def names(self, *, strict: bool = False) -> Iterator[str]:
+        """Yield every name that anything ever happened to, in no order.
+
+        Raises:
+            Corrupt: something else lies there that could be or hold a journal, and `strict`.
+        """
+        for key in self.strange() if strict else ():
+            raise Corrupt(f"'{self._disk.path(key)}' is no journal, and may hide one", hint="mvs fsck --repair")
         pending = [""]
         while pending:
             prefix = pending.pop()
@@ -48,6 +55,10 @@ class Journal:
                     yield prefix[:-1]
                 elif entry.is_dir(follow_symlinks=False):
                     pending.append(f"{prefix}{entry.name}/")
+
+    def strange(self) -> Iterator[str]:
+        """Yield what lies in the folder of the journals where one, or a folder of some, must be."""
+        return strange(self._disk, JOURNAL, lambda _: True)
 
     def last_time(self, name: str) -> int:
         """Return the time of the newest event of a name in nanoseconds, 0 where there is none."""
@@ -107,15 +118,17 @@ class Journal:
         """End what `watch` began."""
         self._disk.discard(self._disk.path(CHANGED))
 
-    def rewrite(self, name: str, entries: Iterable[Entry]) -> None:
-        """Let a journal be these entries, whatever it was; what it was must be kept elsewhere."""
-        self._disk.put(_key(name), MAGIC + b"".join(entry.encode() for entry in entries))
+    def rewrite(self, name: str, lines: Iterable[bytes]) -> None:
+        """Let a journal be these lines, whatever it was; what it was must be kept elsewhere."""
+        self._disk.put(_key(name), MAGIC + b"".join(lines))
 
-    def _read(self, name: str) -> bytes:
+    def _read(self, name: str, *, strict: bool = False) -> bytes:
         key = _key(name)
         try:
             data = self._disk.read(key)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            if strict and not isinstance(error, FileNotFoundError):
+                raise Corrupt(f"'{self._disk.path(key)}' is no journal", hint="mvs fsck --repair") from None
             return b""
         _check_head(data, self._disk.path(key))
         return data

@@ -12,7 +12,8 @@ from mvs.backends.directory import Directory
 from mvs.errors import UNREADABLE, CorruptRef, InvalidTag, UnsupportedFormat, command
 from mvs.format.layout import ALIASES, TAGS
 from mvs.format.lines.refs import MAX_BYTES, Ref
-from mvs.format.names import LATEST, Alias, Tag, parse_name, parse_version
+from mvs.format.names import LATEST, Alias, Tag, parse_version
+from mvs.store.names.places import is_name, strange
 
 # A reader that finds every listed ref gone was overtaken; each new listing sees later saves.
 _OVERTAKEN = 20
@@ -85,6 +86,9 @@ class Refs:
         return self._names(TAGS, strict=strict)
 
     def _names(self, folder: str, *, strict: bool) -> list[str]:
+        for key in self.strange(folder) if strict else ():
+            path = self._disk.path(key)
+            raise CorruptRef(f"'{path}' is no ref, and may hide one", hint=command("ls", "-ld", path))
         found: list[str] = []
         pending = [""]
         while pending:
@@ -92,22 +96,16 @@ class Refs:
             has_version = False
             for entry in self._disk.entries(f"{folder}/{prefix}"):
                 if entry.name.startswith("@"):
-                    known = _is_version(entry.name[1:])
-                    has_version = has_version or known
-                    known = known or entry.name[1:] == LATEST
-                elif entry.is_dir(follow_symlinks=False):
-                    known = is_name(prefix + entry.name)
-                    if known:
-                        pending.append(f"{prefix}{entry.name}/")
-                else:
-                    known = True
-                if strict and (not known or entry.is_symlink()):
-                    raise CorruptRef(
-                        f"'{entry.path}' is no ref, and may hide one", hint=command("ls", "-ld", entry.path)
-                    )
+                    has_version = has_version or _is_version(entry.name[1:])
+                elif entry.is_dir(follow_symlinks=False) and is_name(prefix + entry.name):
+                    pending.append(f"{prefix}{entry.name}/")
             if has_version:
                 found.append(prefix[:-1])
         return sorted(found)
+
+    def strange(self, folder: str) -> Iterator[str]:
+        """Yield what lies in the folder of all tags, or of all aliases, where a ref or a folder of some must be."""
+        return strange(self._disk, folder, lambda text: text == LATEST or _is_version(text))
 
     def alias(self, name: str, alias: str) -> Ref | None:
         """Return the ref an alias points at, None where there is no such alias.
@@ -293,13 +291,5 @@ def _alias_key(name: str, alias: str) -> str:
 def _is_version(text: str) -> bool:
     try:
         return parse_version(text) == text
-    except InvalidTag:
-        return False
-
-
-def is_name(text: str) -> bool:
-    """Tell whether a text is a name as it is stored."""
-    try:
-        return parse_name(text) == text
     except InvalidTag:
         return False

@@ -187,7 +187,7 @@ def test_a_damaged_line_of_a_journal_stops_it_and_a_line_that_was_cut_off_does_n
             path.write_bytes(b"".join([*lines[:number], bytes(damaged), *lines[number + 1 :]]))
             error = refused(repo, "7d")
             assert f"line {number + 1} of '{path}'" in error.message
-            assert error.hint == "mvs gc --expire now"
+            assert error.hint == "mvs fsck --repair"
     repo.gc(expire="now")
     check_kept(repo)
 

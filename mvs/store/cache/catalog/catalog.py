@@ -26,7 +26,8 @@ from mvs.store.cache.catalog.drafts import new_draft
 from mvs.store.cache.catalog.folders import Stamp
 from mvs.store.cache.catalog.moving import Moving, Movings, facts
 from mvs.store.names.notes import NoteBook
-from mvs.store.names.refs import Refs, is_name
+from mvs.store.names.places import is_name
+from mvs.store.names.refs import Refs
 
 FOLDER = f"{CACHE}/catalog"
 FILE = f"{FOLDER}/{tables.VERSION}.sqlite"
