@@ -61,7 +61,7 @@ class Objects:
         return self._disk.size(object_path(id)) is not None
 
     def is_lost(self, id: ObjectId) -> bool:
-        """Tell whether an object has no file of its own because of damage: a repair says so, or what is there is none."""
+        """Tell whether an object has no file of its own because of damage: a repair says so, or it is no file."""
         if self.is_loose(id):
             return False
         return os.path.lexists(self._disk.path(object_path(id))) or self._disk.size(lost_path(id)) is not None

@@ -15,11 +15,12 @@ from blake3 import blake3
 
 from mvs.backends.directory import Directory
 from mvs.format.ids import ObjectId
-from mvs.format.layout import object_path
+from mvs.format.layout import QUARANTINE, STAGING, object_path
 from mvs.format.pack import CONCAT, Span
 from mvs.ops.repair import bits
 from mvs.store.hashing import hash_open
 from mvs.store.packs.checking import Unkept
+from mvs.store.packs.files import Pack, Packs
 from mvs.store.packs.reading import Packed
 from mvs.store.staging import Buffer
 from mvs.store.store import Store
@@ -43,6 +44,25 @@ class Place(NamedTuple):
     offset: int
 
 
+class Everywhere(Unkept):
+    """The packs of a store, and those that lie in quarantine: of what is lost in one, another record may stand."""
+
+    def __init__(self, disk: Directory) -> None:
+        super().__init__(disk)
+        self._kept = Packs(Directory(disk.path(QUARANTINE), durable=False, temps=STAGING))
+
+    def names(self) -> Iterator[ObjectId]:
+        """Yield the names of all of them, each once."""
+        yield from {*super().names(), *self._kept.names()}
+
+    def pack(self, name: ObjectId) -> Pack:
+        """Open a pack, that of the store where both have it."""
+        try:
+            return super().pack(name)
+        except FileNotFoundError:
+            return self._kept.pack(name)
+
+
 class Sources:
     """All that may have the bytes of objects. `sizes` are those of the blobs of versions."""
 
@@ -52,6 +72,7 @@ class Sources:
         self._disk = disk
         self._packs = packs
         self._packed = Packed(disk, packs)
+        self._everywhere = Everywhere(disk)
         self._sizes = sizes
         self._folder = folder
         self._stores = list(stores)
@@ -94,6 +115,10 @@ class Sources:
                 yield Candidate(f"'{path}'", lambda path=path: _run(path, 0, self._sizes[id]))  # type: ignore[misc]
         for place in self._all_places(id):
             yield from self._cuts(id, place)
+        # Last: what is damaged in them must not stand before what is whole elsewhere.
+        packed = Packed(self._disk, self._everywhere)
+        for name, _, record in list(self._everywhere.every(id)):
+            yield Candidate(f"pack {name} in quarantine", lambda size=record.size: packed.run(Span(id, 0, size)))  # type: ignore[misc]
 
     def _cuts(self, id: ObjectId, place: Place) -> Iterator[Candidate]:
         """Yield where it may be cut out of another object that it is a part of."""

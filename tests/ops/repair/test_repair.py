@@ -179,6 +179,21 @@ def test_only_what_stands_on_a_lost_record_is_lost(repo: mvs.Repository) -> None
     check(repo)
 
 
+def test_what_stood_on_a_lost_record_comes_back_with_it(repo: mvs.Repository, tmp_path: Path) -> None:
+    """A difference that is whole lies in quarantine; without what it stands on it was of no use."""
+    repo.dedup()
+    (path,) = pack_files(repo)
+    record = max((r for r in records(repo) if r.encoding == "planes"), key=lambda r: r.length)
+    change(path, lambda data: flip(record.offset + 9)(flip(record.offset)(data)))
+    assert {str(tag) for tag in repo.repair().broken} == {"bert:v1", "bert:v2"}
+    keep = tmp_path / "keep"
+    keep.mkdir()
+    (keep / "any").write_bytes(CONTENTS["bert:v1"]["model.safetensors"])
+    done = repo.repair(keep)
+    assert (done.ok, done.broken) == (True, ())
+    check(repo)
+
+
 def test_what_needs_only_whole_runs_of_a_lost_file_is_kept(repo: mvs.Repository) -> None:
     """`bert:v2` is made from tensors of `bert:v1`, and not from the one that is damaged."""
     repo.dedup()
