@@ -54,7 +54,10 @@ def check_format(data: bytes, *, place: str) -> str | None:
     if lines[0] != FORMAT_LINE:
         if lines[0].startswith("mvs-store "):
             raise UnsupportedFormat(f"the store '{place}' has format '{lines[0]}'; this release knows '{FORMAT_LINE}'")
-        raise NotARepository(f"'{place}' is not a store: its '{FORMAT_FILE}' file is damaged or not ours")
+        raise NotARepository(
+            f"'{place}' is not a store: its '{FORMAT_FILE}' file is damaged or not ours",
+            hint="" if data else "mvs init",
+        )
     unwritable = None
     for line in filter(None, lines[1:]):
         need, _, feature = line.partition(" ")

@@ -11,7 +11,18 @@ from mvs.backends.directory import Directory
 from mvs.backends.failures import storage
 from mvs.errors import UNREADABLE, CorruptManifest, LocksFail, NotARepository, StoreBusy, UnsupportedFormat
 from mvs.format.ids import ObjectId
-from mvs.format.layout import CACHE, FORMAT_FILE, LOCK, PACKING, RESCUED, STAGING, check_format, new_format
+from mvs.format.layout import (
+    CACHE,
+    FORMAT_FILE,
+    LOCK,
+    PACKING,
+    PACKS,
+    RESCUED,
+    STAGING,
+    check_format,
+    new_format,
+    with_packs,
+)
 from mvs.format.lines.refs import Ref
 from mvs.format.manifest import Manifest, Said, said
 from mvs.store.names.journal import Journal
@@ -86,18 +97,20 @@ class Store:
     def make(cls, path: Path) -> "Traits | None":
         """Make an empty store at `path` and return what its file system can do; None where there is a store.
 
+        One that lost its `format` file, or has an empty one, gets it back, with what its packs need.
+
         Raises:
             ReadOnlyStore, StorageFull: the folder cannot be made.
         """
         disk = Directory(str(path), durable=True, temps=STAGING)
-        if disk.size(FORMAT_FILE) is not None:
+        if disk.size(FORMAT_FILE):
             return None
         with storage(str(path)):
             path.mkdir(parents=True, exist_ok=True)
         Directory(str(path.parent), durable=True, temps=STAGING).sync(["."])
         # Made now, because a full disk could not make it when it is needed most.
         disk.ensure(RESCUED)
-        disk.put(FORMAT_FILE, new_format())
+        disk.put(FORMAT_FILE, with_packs(new_format()) if any(disk.entries(PACKS)) else new_format())
         from mvs.backends.filesystem import probe  # noqa: PLC0415 - only once in the life of a store
 
         return probe(disk)

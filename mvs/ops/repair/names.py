@@ -10,8 +10,9 @@ from typing import NamedTuple
 from mvs.backends.directory import Directory
 from mvs.errors import Corrupt, StorageFailed, UnsupportedFormat
 from mvs.format.ids import ObjectId
-from mvs.format.layout import EVENTS, JOURNAL, QUARANTINE, TAGS
-from mvs.format.lines.journal import MAGIC, Entry, Event, decode, is_later, was_whole
+from mvs.format.layout import EVENTS, JOURNAL, NOTES, QUARANTINE, TAGS
+from mvs.format.lines.journal import MAGIC, Entry, Event, Noted, decode, is_later, was_whole
+from mvs.format.lines.notes import Notes
 from mvs.format.lines.refs import Ref
 from mvs.format.manifest import MAGIC as MANIFEST
 from mvs.format.manifest import Manifest
@@ -77,6 +78,26 @@ class Names:
                     self._store.refs.rebuild(ref)
                     self.mended.append(Mended(key, f"made again from manifest {id}"))
                 return
+
+    def mend_notes(self, tag: Tag) -> None:
+        """Let the labels that a version was given after it was saved be what the journal tells of them."""
+        if self._is_later(partial(self._store.notes.read, tag), partial(self._store.journal.last_time, tag.name)):
+            return
+        with self._store.exclusive():
+            by_id: dict[ObjectId, dict[str, str]] = {}
+            for entry in self._store.journal.entries(tag.name):
+                if isinstance(entry, Noted) and entry.version == tag.version:
+                    # The labels of the version that was changed last are what is kept.
+                    labels = by_id.pop(entry.id, {}) | {key: after or "" for key, (_, after) in entry.labels.items()}
+                    by_id[entry.id] = {key: value for key, value in labels.items() if value}
+            key = f"{NOTES}/{tag.name}/@{tag.version}"
+            if moved := self._store.quarantine.move(key):
+                self.quarantined.append(moved)
+            if by_id:
+                id, labels = by_id.popitem()
+                if labels and self._store.objects.is_loose(id):
+                    self._store.notes.write(Notes(tag, id, labels))
+            self.mended.append(Mended(key, "made again from the journal"))
 
     def mend_latest(self, name: str) -> None:
         """Let `latest` be a copy of the newest ref of a name."""

@@ -37,6 +37,7 @@ _OBJECTS = {
 _REFS = {report.REF_DAMAGED, report.REF_MISSING, report.REFS_LOST, report.MANIFEST_MISSING, report.MANIFEST_DAMAGED}
 _JOURNALS = {report.JOURNAL_DAMAGED, report.JOURNAL_CUT}
 _LATEST = {report.LATEST_STALE, report.LATEST_WRONG}
+_NOTES = report.NOTES_DAMAGED
 _TABLES = {report.INDEX_WRONG, report.INDEX_STALE}
 # What is missing for good.
 _LOST = {report.MANIFEST_MISSING, report.OBJECT_MISSING}
@@ -116,6 +117,8 @@ class _Round:
             names.mend_journal(journal.removeprefix(f"{JOURNAL}/").rpartition("/")[0])
         for tag in sorted({tag for found in self._found.findings if found.kind in _REFS for tag in found.versions}):
             names.mend_ref(tag)
+        for tag in sorted({tag for found in self._found.findings if found.kind == _NOTES for tag in found.versions}):
+            names.mend_notes(tag)
         for latest in self._of(_LATEST):
             names.mend_latest(latest.removeprefix(f"{TAGS}/").rpartition("/")[0])
         objects = [ObjectId.from_hex(what) for what in self._of(_OBJECTS)]

@@ -167,3 +167,43 @@ def test_a_tag_is_not_made_again_from_what_a_journal_said_before_a_line_was_lost
         repo.repair()
         with pytest.raises(MvsError):
             assert mvs.open(repo.root).get("net:v1").read_bytes("weights.bin") != FILES["weights.bin"]
+
+
+def test_damaged_notes_are_made_again_from_the_journal(repo: mvs.Repository) -> None:
+    repo.label("net:v2", {"stage": "trial", "by": "me"})
+    repo.label("net:v2", {"stage": "production", "by": ""})
+    path = repo.store / "refs" / "notes" / "net" / "@v2"
+    good = path.read_bytes()
+    path.write_bytes(b"")
+    assert not repo.fsck().ok
+    done = repo.repair()
+    assert (done.ok, len(done.quarantined)) == (True, 1)
+    assert path.read_bytes() == good
+
+
+def test_damaged_notes_of_a_version_that_is_gone_go(repo: mvs.Repository) -> None:
+    repo.restore("net:v1")
+    repo.label("net:v1", {"stage": "trial"})
+    path = repo.store / "refs" / "notes" / "net" / "@v1"
+    path.write_bytes(b"")
+    repo.delete("net:v1")
+    repo.gc(expire="now")
+    assert not repo.fsck().ok
+    assert repo.repair().ok
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("harm", [removed, emptied])
+def test_init_gives_a_store_its_format_back_with_what_its_packs_need(
+    repo: mvs.Repository, harm: Callable[[Path], None]
+) -> None:
+    repo.dedup()
+    path = repo.store / "format"
+    good = path.read_bytes()
+    harm(path)
+    with pytest.raises(MvsError) as told:
+        mvs.open(repo.root).list()
+    assert told.value.hint == "mvs init"
+    mvs.init(repo.store.parent)
+    assert path.read_bytes() == good
+    assert tags(repo) == {"net:v2"}
