@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator
 
 from mvs.backends.failures import failure, storage
-from mvs.errors import SyncFailed
+from mvs.errors import StorageFailed, SyncFailed, command
 
 _READ_BLOCK = 1 << 13
 # What link(2) answers where there are no hard links, or no more of them (ext4: 65,000 a file).
@@ -96,6 +96,8 @@ class Directory:
             try:
                 os.mkdir(path)
             except FileExistsError:
+                if not os.path.isdir(path):
+                    raise StorageFailed(f"'{path}' is no folder", hint=command("ls", "-ld", path)) from None
                 return
         self.sync([parent])
 
@@ -146,6 +148,10 @@ class Directory:
                 with contextlib.suppress(FileNotFoundError):
                     os.chmod(temp, os.stat(self.path(key)).st_mode & 0o777)
                 os.rename(temp, self.path(key))
+            except IsADirectoryError:
+                self.discard(temp)
+                path = self.path(key)
+                raise StorageFailed(f"'{path}' is a folder", hint=command("ls", "-ld", path)) from None
             except BaseException:
                 self.discard(temp)
                 raise

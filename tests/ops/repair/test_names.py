@@ -207,3 +207,18 @@ def test_init_gives_a_store_its_format_back_with_what_its_packs_need(
     mvs.init(repo.store.parent)
     assert path.read_bytes() == good
     assert tags(repo) == {"net:v2"}
+
+
+@pytest.mark.parametrize("place", ["refs/tags/net", "journal/net", "refs/tags/net/@latest"])
+def test_what_stands_in_the_way_of_a_save_is_told_as_a_failure_of_the_disk(repo: mvs.Repository, place: str) -> None:
+    path = repo.store / place
+    if path.is_dir():
+        shutil.rmtree(path)
+        path.write_bytes(b"")
+    else:
+        path.unlink()
+        path.mkdir()
+    with pytest.raises(MvsError, match=str(path)):
+        save(repo, "net:v9", {"weights.bin": b"more"})
+    assert repo.repair().ok
+    save(repo, "net:v9", {"weights.bin": b"more"})
