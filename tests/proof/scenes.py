@@ -173,6 +173,7 @@ _KNOWN = re.compile(
     r"""(format | lock | packing | pinning | config\.toml | \.gitignore
     | objects/[0-9a-f]{2}/[0-9a-f]{62}
     | packs/[0-9a-f]{2}/[0-9a-f]{62}\.pack
+    | repositories/[0-9a-f]{64} | identity
     | refs/(tags|aliases|notes)/.*/@[a-z0-9.-]+
     | journal/.*/@events
     | cache/views/[0-9a-f]{64}/.*

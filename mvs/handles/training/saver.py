@@ -22,6 +22,7 @@ _busy: "set[Saver]" = set()
 _NEEDED = (
     *("filelock", "importlib.metadata", "pwd", "socket", "subprocess"),
     *("mvs.backends.locks", "mvs.ops.saving.context", "mvs.ops.saving.save", "mvs.running.programs"),
+    *("mvs.ops.pins.identity", "mvs.ops.pins.lockfile", "mvs.ops.sharing"),
 )
 
 

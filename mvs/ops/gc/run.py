@@ -237,11 +237,16 @@ def _take_all(
         if name in bridges:
             packs.append(bridges[name])
     versions = {version.id for version in planned.versions}
+    unsettled = manifests
     for ids, names in [
         *((part, ()) for part in _parts(manifests, _OBJECTS)),
         *(((), part) for part in _parts(packs, _PACKS)),
         *((part, ()) for part in _parts(others, _OBJECTS)),
     ]:
+        if unsettled and (names or ids[0] not in planned.manifests):
+            # After a power cut, too, no version must be there again whose files are gone.
+            store.trash.settle(unsettled)
+            unsettled = []
         with lock():
             spared = set() if lock is nullcontext else _spared(store, planned)
             if spared is None:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+from collections.abc import Iterable
 
 from mvs.backends.directory import Directory
 from mvs.backends.failures import storage
@@ -21,6 +22,10 @@ class Trash:
     def take_object(self, id: ObjectId) -> None:
         """Take a loose object out of the store. Under the lock."""
         self.take(object_path(id))
+
+    def settle(self, ids: Iterable[ObjectId]) -> None:
+        """Make durable that these objects were taken: what they refer to may go next."""
+        self._disk.sync(sorted({os.path.dirname(object_path(id)) for id in ids}))
 
     def take_pack(self, name: ObjectId) -> None:
         """Take a pack out of the store, durably: what it refers to may go next. Under the lock."""
