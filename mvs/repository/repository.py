@@ -271,10 +271,10 @@ class Repository(Training, Hooking, Beside):
         return [ref.tag for ref in self._doomed(specs, where, all_versions=all_versions, force=force)]
 
     def restore(self, tag: str | Tag) -> Version:
-        """Give a deleted tag back what it meant, and return the version.
+        """Give a deleted tag back what it meant, or one that lost its ref; return the version.
 
         Raises:
-            VersionNotFound: it was never deleted.
+            VersionNotFound: it was never deleted, nor lost.
             TagExists: it is there.
             MissingObject: its files are no longer in the store.
         """

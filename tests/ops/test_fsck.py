@@ -177,6 +177,18 @@ def test_a_lost_ref_is_told_and_is_no_damage(repo: mvs.Repository) -> None:
     ref_file(repo, "bert:v1").unlink()
     report = repo.fsck()
     assert (told(report), report.ok) == ([("ref-missing", ["bert:v1"])], True)
+    assert report.findings[0].hint == "mvs restore bert:v1"
+
+
+def test_a_version_that_lost_its_ref_says_so_and_is_restored(repo: mvs.Repository) -> None:
+    before = repo.get("bert:v1")
+    ref_file(repo, "bert:v1").unlink()
+    with pytest.raises(VersionNotFound, match="has no ref") as told:
+        repo.get("bert:v1")
+    assert told.value.hint == "mvs restore bert:v1"
+    repo.gc(expire="now")
+    assert repo.restore("bert:v1") == before
+    assert repo.fsck(level="full").findings == ()
 
 
 def test_a_latest_that_readers_do_not_believe_is_no_damage(repo: mvs.Repository) -> None:

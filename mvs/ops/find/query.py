@@ -372,8 +372,9 @@ def _only(store: Store, spec: Spec) -> Ref | None:
 
 
 def _not_found(store: Store, spec: Spec) -> NotFound:
-    if spec.kind == "version" and store.journal.last_deletion(spec.name, spec.value):
-        return VersionNotFound(f"version '{spec}' was deleted", hint=f"mvs restore {spec}")
+    if spec.kind == "version" and (event := next(store.journal.backwards(spec.name, spec.value), None)):
+        was = "was deleted" if event.event == "delete" else "has no ref: it is lost, or its save was cut off"
+        return VersionNotFound(f"version '{spec}' {was}", hint=f"mvs restore {spec}")
     if next(store.refs.versions(spec.name), None) is None:
         return _no_name(store, spec.name)
     return VersionNotFound(f"no version '{spec}'", hint=f"mvs list {spec.name}")
@@ -383,7 +384,7 @@ def _no_name(store: Store, name: str) -> NameNotFound:
     import difflib  # noqa: PLC0415 - only on the way to an error
 
     if next(store.journal.events(name), None):
-        return NameNotFound(f"no model '{name}': its versions were deleted", hint=f"mvs log {name}")
+        return NameNotFound(f"no model '{name}': none of its versions is there", hint=f"mvs log {name}")
     names = store.refs.names()
     if any(other.startswith(f"{name}/") for other in names):
         return NameNotFound(f"no model '{name}', only some below it", hint=f"mvs list '{name}/*'")

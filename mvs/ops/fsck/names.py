@@ -209,7 +209,7 @@ class Names:
                     key,
                     message,
                     still=partial(self._is_still, key, name, kind, tags),
-                    hint=f"mvs log {name}",
+                    hint=f"mvs restore {tags[0]}" if kind == report.REF_MISSING else f"mvs log {name}",
                     tags=tags,
                 )
             )

@@ -81,8 +81,10 @@ def delete(
 def restore(store: Store, tag: Tag, *, now: Callable[[], int], by: str) -> Stored:
     """Give a deleted tag back what it meant, and return that version.
 
+    So is one that lost its ref, or a save that was cut off right before that came to be.
+
     Raises:
-        VersionNotFound: the tag was never deleted.
+        VersionNotFound: the tag was never deleted, nor lost.
         TagExists: the tag is there.
         MissingObject: some of its files are no longer in the store.
     """
@@ -90,10 +92,12 @@ def restore(store: Store, tag: Tag, *, now: Callable[[], int], by: str) -> Store
         if store.refs.exists(tag):
             raise TagExists(f"tag '{tag}' exists; there is nothing to restore", hint=f"mvs show {tag}")
         event = store.journal.last_deletion(tag.name, tag.version)
-        if event is None or event.old is None:
+        event = event or next(store.journal.backwards(tag.name, tag.version), None)
+        id = event and (event.old or event.new)
+        if event is None or id is None:
             known = next(store.journal.events(tag.name), None)
             raise VersionNotFound(f"tag '{tag}' was never deleted", hint=f"mvs log {tag.name}" if known else "mvs list")
-        ref = Ref(tag, event.old, event.created)
+        ref = Ref(tag, id, event.created)
         # What is known of packs may be old: a dedup or a gc has moved things since.
         store.objects.packs.forget()
         manifest = store.manifest(ref)

@@ -73,6 +73,10 @@ class Journal:
 
     def last_deletion(self, name: str, version: str) -> Event | None:
         """Return the newest event that deleted a version, None where it was never deleted."""
+        return next((event for event in self.backwards(name, version) if event.event == "delete"), None)
+
+    def backwards(self, name: str, version: str) -> Iterator[Event]:
+        """Yield what happened to a version, newest first; damaged lines are passed over."""
         data = self._read(name)
         wanted = needle(version)
         end = len(data)
@@ -80,10 +84,9 @@ class Journal:
             start = data.rfind(b"\n", 0, found) + 1
             stop = data.find(b"\n", found)
             event = Event.decode(data[start : stop if stop >= 0 else len(data)])
-            if event and event.event == "delete" and event.version == version:
-                return event
+            if event and event.version == version:
+                yield event
             end = start
-        return None
 
     def append(self, name: str, entries: Sequence[Entry]) -> None:
         """Append what is about to happen under one name, durably."""
