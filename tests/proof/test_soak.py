@@ -257,7 +257,7 @@ class Soak:
         assert health.findings == (), health.findings
 
     def restore_what_was_cut_off(self, repo: mvs.Repository) -> dict[str, Files]:
-        """Bring back what was cut off between its event and its ref: gc keeps it, whole, though nobody was promised it."""
+        """Bring back what was cut off between event and ref: gc keeps it, whole, though nobody was promised it."""
         restored = {}
         for finding in repo.fsck().findings:
             for tag in map(str, finding.versions if finding.kind == "ref-missing" else ()):
