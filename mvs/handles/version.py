@@ -14,7 +14,7 @@ from mvs.format.manifest import FileEntry
 from mvs.format.names import Tag
 from mvs.handles import tensors
 from mvs.handles.tensors import TensorInfo
-from mvs.ops.find.query import Stored
+from mvs.ops.find.query import Stored, was_deleted
 from mvs.running.progress import Progress
 from mvs.store.store import Store
 
@@ -396,7 +396,7 @@ class Version:
 
     def _explained(self, error: Corrupt, path: str = "") -> Corrupt | VersionNotFound:
         if not self._store.refs.exists(self.tag):
-            return VersionNotFound(f"version '{self.tag}' was deleted", hint=f"mvs restore {self.tag}")
+            return was_deleted(self.tag)
         what = f"file '{path}' of '{self.tag}'" if path else f"version '{self.tag}'"
         return type(error)(f"{what} is damaged in the store: {error.message}", hint=f"mvs log {self.name}")
 

@@ -1,7 +1,8 @@
 """Finding versions: what a spec stands for, and lists."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -324,6 +325,27 @@ def check_name(store: Store, name: str) -> None:
     """
     if next(store.refs.versions(name), None) is None:
         raise _no_name(store, name)
+
+
+def was_deleted(tag: Tag) -> VersionNotFound:
+    """Return the error that says that a version was deleted."""
+    return VersionNotFound(f"version '{tag}' was deleted", hint=f"mvs restore {tag}")
+
+
+@contextmanager
+def telling_deleted(store: Store, refs: Iterable[Ref]) -> Iterator[None]:
+    """Take what is found unreadable of versions for damage only where they are still there.
+
+    Raises:
+        VersionNotFound: one was deleted meanwhile, and its files are gone.
+    """
+    try:
+        yield
+    except UNREADABLE as error:
+        for ref in refs:
+            if not store.refs.exists(ref.tag):
+                raise was_deleted(ref.tag) from error
+        raise
 
 
 def no_alias(alias: Alias) -> AliasNotFound:

@@ -32,7 +32,7 @@ from mvs.errors import (
 from mvs.format.ids import ObjectId
 from mvs.format.manifest import FileEntry
 from mvs.format.names import Tag
-from mvs.ops.find.query import Stored
+from mvs.ops.find.query import Stored, was_deleted
 from mvs.ops.saving.walk import contains
 from mvs.running.parallel import Advance, each
 from mvs.running.progress import Progress
@@ -189,7 +189,7 @@ def _copy(store: Store, entry: FileEntry, target: str, tag: Tag, advance: Advanc
 def explained(store: Store, entry: FileEntry, tag: Tag, error: Corrupt) -> Corrupt | VersionNotFound:
     """Return an error that says which file of which version it is about."""
     if not store.refs.exists(tag):
-        return VersionNotFound(f"version '{tag}' was deleted", hint=f"mvs restore {tag}")
+        return was_deleted(tag)
     lost = "lost" if isinstance(error, MissingObject) else "damaged in the store"
     return type(error)(f"file '{entry.path}' of '{tag}' is {lost}: {error.message}", hint=f"mvs log {tag.name}")
 

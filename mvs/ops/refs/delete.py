@@ -93,7 +93,7 @@ def restore(store: Store, tag: Tag, *, now: Callable[[], int], by: str) -> Store
             raise TagExists(f"tag '{tag}' exists; there is nothing to restore", hint=f"mvs show {tag}")
         event = store.journal.last_deletion(tag.name, tag.version)
         event = event or next(store.journal.backwards(tag.name, tag.version), None)
-        id = event and (event.old or event.new)
+        id = (event.old or event.new) if event else None
         if event is None or id is None:
             known = next(store.journal.events(tag.name), None)
             raise VersionNotFound(f"tag '{tag}' was never deleted", hint=f"mvs log {tag.name}" if known else "mvs list")

@@ -9,6 +9,7 @@ from mvs.format.lines.refs import Ref
 from mvs.format.pack import Index
 from mvs.format.remote import Entry, PackPlace, Sent
 from mvs.ops import dedup
+from mvs.ops.find.query import telling_deleted
 from mvs.ops.transfer import beside
 from mvs.ops.transfer.beside import Beside, Changes
 from mvs.ops.transfer.holdings import Held, Holdings, closure
@@ -60,17 +61,19 @@ def plan_push(
     Raises:
         TagExists: the remote has a tag with other content.
         RemoteFailed: it cannot be reached.
+        VersionNotFound: a version was deleted meanwhile, and its files are gone.
         Corrupt: a version cannot be read.
     """
     state = remote.log.state()
     present, new = _sorted(remote, state, refs)
     there = Holdings(remote.packs.indexes(state.packs.values() if new else ()))
-    sizes = {
-        entry.blob: entry.size
-        for ref in new
-        for entry in store.manifest(ref).tree.files
-        if there.find(entry.blob) is None
-    }
+    with telling_deleted(store, new):
+        sizes = {
+            entry.blob: entry.size
+            for ref in new
+            for entry in store.manifest(ref).tree.files
+            if there.find(entry.blob) is None
+        }
     packing = dedup.plan(store, new, progress=progress)
     items = tuple(item for item in packing.items if item.blob in sizes and store.objects.packs.find(item.blob) is None)
     found = beside.sending(store, remote, state, [*new, *present], force=force)
@@ -102,6 +105,7 @@ def push(
         TagExists: the remote has a tag with other content by now.
         RemoteFailed: it cannot be reached.
         StoreBusy: another process makes packs.
+        VersionNotFound: a version was deleted meanwhile, and its files are gone.
     """
     sender = _Sender(store, remote, progress, jobs, requests or jobs or REQUESTS, assumed)
     sent = 0
@@ -131,7 +135,8 @@ def push(
         return Pushed((), plan.present, 0, 0, plan.beside)
     if plan.packing.items:
         dedup.run(store, plan.packing, progress=progress, jobs=jobs, keep_loose=True)
-    remote.log.commit(make)
+    with telling_deleted(store, plan.refs):
+        remote.log.commit(make)
     beside.agree(store, remote, changes, now=now, by=by)
     return Pushed(plan.refs, plan.present, len(packs), sent, changes.facts())
 

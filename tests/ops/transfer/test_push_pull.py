@@ -1,6 +1,8 @@
 """Versions between stores: what arrives is what was sent, only what is missing travels, nothing half is ever seen."""
 
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,19 @@ def counted(monkeypatch: pytest.MonkeyPatch, wrap: Any = Counting) -> list[Any]:
     return made
 
 
+class Disturbed(Counting):
+    """A bucket at whose first reading something else happens."""
+
+    def __init__(self, bucket: Bucket, then: list[Callable[[], object]]) -> None:
+        super().__init__(bucket)
+        self._then = then
+
+    def read(self, key: str) -> bytes:
+        while self._then:
+            self._then.pop()()
+        return super().read(key)
+
+
 def same(one: mvs.Version, other: mvs.Version) -> bool:
     return one.to_dict() == other.to_dict() and all(
         one.read_bytes(file.path) == other.read_bytes(file.path) for file in one.files
@@ -126,6 +141,18 @@ def test_nothing_travels_twice(
     assert sum(len(bucket.asked) for bucket in buckets) <= 10
     ours.save(folder, "again:v1")
     assert ours.push("again").packs == 0
+
+
+@pytest.mark.parametrize("planned", [False, True])
+def test_what_is_deleted_and_collected_while_it_is_pushed_is_told_as_deleted(
+    ours: mvs.Repository, folder: Path, monkeypatch: pytest.MonkeyPatch, planned: bool
+) -> None:
+    ours.save(folder, "bert:v1")
+    plan = ours.plan_push("bert") if planned else None
+    counted(monkeypatch, partial(Disturbed, then=[lambda: ours.delete("bert:v1") and ours.gc(expire="now")]))
+    with pytest.raises(VersionNotFound, match="'bert:v1' was deleted"):
+        ours.push("bert", plan=plan)
+    assert ours.remote().list() == []
 
 
 def test_versions_pushed_together_appear_together(
