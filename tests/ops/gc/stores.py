@@ -2,9 +2,13 @@
 
 import importlib
 import os
+import subprocess
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import pytest
@@ -56,7 +60,27 @@ class Clock:
 
 def worked(root: Path) -> mvs.Repository:
     """A store with rubbish of every kind: packs that are dead, mostly dead, hardly dead, loose files, views."""
-    repo = quick(root)
+    copied(Path(_template().name), root)
+    return mvs.open(root)
+
+
+def copied(template: Path, root: Path) -> None:
+    """Copy a folder as it is, hard links and times included; what is in `root` already stays."""
+    subprocess.run(["cp", "-a", f"{template}/.", root], check=True)
+
+
+@cache
+def _template() -> "TemporaryDirectory[str]":
+    """The store that `worked` gives, made once in a process."""
+    folder = TemporaryDirectory()
+    with pytest.MonkeyPatch.context() as patch:
+        # Whatever the clock of the test is that needs it first.
+        patch.setattr("mvs.repository.repository.time", time)
+        _work(quick(Path(folder.name)))
+    return folder
+
+
+def _work(repo: mvs.Repository) -> None:
     with small_packs():
         for name in ("base", "tuned", "half"):
             save(repo, f"{name}:v1", CONTENTS[name])
@@ -80,7 +104,6 @@ def worked(root: Path) -> mvs.Repository:
     for tag in ("text:v2", "other:v1", "tuned:v2", "mixed:v1"):
         assert repo.get(tag).path.exists()
     repo.delete("text:v2", "tuned:v1", "base:v1", "other:v1", "mixed:v1", "doomed:v1", "doomed:v2")
-    return repo
 
 
 PART: Files = {"model.safetensors": safetensors({"new": model(12, SHAPES)["embed"], "a": model(11, SHAPES)["a"]})}
