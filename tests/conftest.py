@@ -22,8 +22,8 @@ def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "tester")
     # Programs write as they do for most users, in blocks.
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
-    # `mvs -C` changes the folder of the whole process: it is given back when the test ends.
-    monkeypatch.chdir(os.getcwd())
+    # What is saved notes the commit of the repository that it is saved from. `mvs -C` changes the folder, too.
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture

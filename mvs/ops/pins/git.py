@@ -1,5 +1,6 @@
 """Questions to git, which answers in time or not at all."""
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -7,6 +8,11 @@ from pathlib import Path
 _SECONDS = 20
 # Where a hook was started, which is not where it is asked from. The index of the commit stays.
 _PLACES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_PREFIX")
+
+
+def is_work_tree(folder: Path) -> bool:
+    """Tell whether a folder lies in a work tree of git, without asking git."""
+    return any(os.path.lexists(place / ".git") for place in (folder, *folder.parents))
 
 
 def blob(root: Path, what: str, environment: Mapping[str, str]) -> bytes | None:

@@ -85,7 +85,7 @@ def ignore(root: Path, pins: Iterable[Pin], gone: Iterable[Pin] = ()) -> None:
     Only in a work tree of git. A `.gitignore` that is a link is somebody else's, and left alone.
     """
     path = root / _IGNORE
-    if not is_git(root) or path.is_symlink():
+    if not git.is_work_tree(root) or path.is_symlink():
         return
     with storage(str(path)):
         try:
@@ -152,11 +152,6 @@ def resolved(root: Path, pins: Iterable[Pin]) -> None:
     """
     write(root, pins)
     ignore(root, pins)
-
-
-def is_git(root: Path) -> bool:
-    """Tell whether a folder lies in a work tree of git."""
-    return any(os.path.lexists(folder / ".git") for folder in (root, *root.parents))
 
 
 def changed(

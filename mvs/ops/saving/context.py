@@ -4,7 +4,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from mvs.ops.pins.git import is_work_tree
 
 # Import names of frameworks and what users call them. The first that is loaded is "the
 # framework": those that pull in others stand before them.
@@ -57,6 +60,8 @@ def _version_of(name: str) -> str | None:
 def _git(environment: Mapping[str, str]) -> dict[str, Any] | None:
     command = ["git", "-c", "core.fsmonitor=false", "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
     try:
+        if "GIT_DIR" not in environment and not is_work_tree(Path.cwd()):
+            return None
         done = subprocess.run(  # noqa: S603
             command,
             capture_output=True,
