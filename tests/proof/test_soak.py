@@ -63,7 +63,10 @@ def writer(root: Path, name: str, tell: Tell) -> None:
         old, its = random.choice(saved[-YOUNG:])
         found = as_files(repo.checkout(old, root / name / f"out{count}"))
         assert found == content(old, its), f"'{old}' was checked out with other bytes"
-        if len(saved) > YOUNG:
+        if count % 5 == 4:
+            gone_by_rule = prune(repo, name.partition(".")[0], tell)
+            saved = [(tag, word) for tag, word in saved if tag not in gone_by_rule]
+        elif len(saved) > YOUNG:
             gone, its = saved.pop(0)
             tell(gone, "deleting", its)
             repo.delete(gone)
@@ -76,6 +79,18 @@ def writer(root: Path, name: str, tell: Tell) -> None:
                     tell(gone, "deleted", its)
                 else:
                     tell(gone, "saved", its)
+
+
+def prune(repo: mvs.Repository, name: str, tell: Tell) -> set[str]:
+    """Prune what is old of a name, of earlier lives too; return what went."""
+    plan = repo.plan_prune(name, keep_last=YOUNG)
+    words = {str(ref.tag): repo.get(ref.tag).labels["word"] for ref in plan.doomed}
+    for tag, word in words.items():
+        tell(tag, "deleting", word)
+    gone = {str(tag) for tag in repo.prune(plan=plan)}
+    for tag in gone:
+        tell(tag, "deleted", words[tag])
+    return gone
 
 
 def reader(root: Path, name: str, tell: Tell) -> None:
