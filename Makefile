@@ -26,7 +26,7 @@ types: $(VENV)/made  ## Check types
 	$(BIN)/mypy
 
 unit: $(VENV)/made  ## Run the tests
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 # Needs strace (apt-get install strace), and for one of them root, mkfs.ext4 and loop mounts; without, they are skipped.
 test-deep: $(VENV)/made  ## Run the proofs that take long
