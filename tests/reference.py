@@ -16,6 +16,9 @@ import click
 
 import mvs
 from mvs.cli.main import ALIASES, main
+from mvs.handles.training.options import About, Watching
+from mvs.handles.training.watcher import Watcher
+from mvs.repository.retention import Pruning
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -29,6 +32,12 @@ COMMON = """Options of every verb:
 | `-h`, `--help` | Show the help of a verb |
 """
 COMMON_NAMES = {"-q", "--quiet", "--debug", "-h", "--help"}
+# Options that a verb passes on, and where each is named, with its type and its default.
+OPTIONS: dict[str, tuple[type, list[Callable[..., Any]]]] = {
+    "About": (About, [mvs.Repository.create]),
+    "Watching": (Watching, [Watcher.__init__, mvs.Checkpointer.__init__]),
+    "Pruning": (Pruning, [mvs.Repository.plan_prune]),
+}
 # What these say is a list, in the docstrings and on the page.
 SECTIONS = ("Attributes:", "Raises:")
 
@@ -178,9 +187,11 @@ def _signature(function: Callable[..., Any], name: str) -> str:
             words.append(_parameter(argument, default))
     if given.vararg:
         words.append("*" + _parameter(given.vararg, None))
-    elif given.kwonlyargs:
+    elif given.kwonlyargs or given.kwarg:
         words.append("*")
     words += [_parameter(*pair) for pair in zip(given.kwonlyargs, given.kw_defaults, strict=True)]
+    if given.kwarg:
+        words += _options_of(_type(given.kwarg.annotation))
     end = f") -> {_returns(function)}"
     line = f"{name}({', '.join(words)}{end}"
     if len(line) > 100:
@@ -191,6 +202,17 @@ def _signature(function: Callable[..., Any], name: str) -> str:
 def _parameter(argument: ast.arg, default: ast.expr | None) -> str:
     text = f"{argument.arg}: {_type(argument.annotation)}"
     return text if default is None else f"{text} = {ast.unparse(default)}"
+
+
+def _options_of(annotation: str) -> list[str]:
+    """Return what `Unpack[...]` stands for, as the functions have it that name each of its keys."""
+    kind, functions = OPTIONS[annotation.removeprefix("Unpack[").removesuffix("]")]
+    named: dict[str, str] = {}
+    for function in functions:
+        given = _node(function).args
+        named |= {pair[0].arg: _parameter(*pair) for pair in zip(given.kwonlyargs, given.kw_defaults, strict=True)}
+    assert named.keys() >= kind.__annotations__.keys()
+    return [text for name, text in named.items() if name in kind.__annotations__]
 
 
 def _like(module: str) -> str:

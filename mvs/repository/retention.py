@@ -6,7 +6,7 @@ Part of the Python API: `Repository` is a `Retention` that also saves and finds.
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from mvs import ops
 from mvs.errors import UNREADABLE, HookRefused, InvalidConfig, InvalidInput, NameNotFound, RemoteFailed, StorageFailed
@@ -18,6 +18,20 @@ from mvs.repository.events import told
 
 if TYPE_CHECKING:
     from mvs.ops.refs.prune import Plan as PrunePlan
+
+
+class Pruning(TypedDict, total=False):
+    """What `Repository.prune` keeps, and what it looks at, as `Repository.plan_prune` takes it."""
+
+    keep_last: int | None
+    keep_within: str | None
+    keep_daily: int | None
+    keep_weekly: int | None
+    keep_monthly: int | None
+    keep_best: str | Iterable[str]
+    where: str | None
+    keep_parents: bool
+    only_pushed: bool
 
 
 class Retention(Choosing):
@@ -64,21 +78,7 @@ class Retention(Choosing):
             notice=self._progress.notice,
         )
 
-    def prune(
-        self,
-        name: str | None = None,
-        *,
-        keep_last: int | None = None,
-        keep_within: str | None = None,
-        keep_daily: int | None = None,
-        keep_weekly: int | None = None,
-        keep_monthly: int | None = None,
-        keep_best: str | Iterable[str] = (),
-        where: str | None = None,
-        keep_parents: bool = False,
-        only_pushed: bool = False,
-        plan: "PrunePlan | None" = None,
-    ) -> list[Tag]:
+    def prune(self, name: str | None = None, *, plan: "PrunePlan | None" = None, **rules: Unpack[Pruning]) -> list[Tag]:
         """Delete the versions that no rule keeps, of all names or those of a name or glob; return their tags.
 
         The rules are applied to each name by itself, and each keeps what it would keep alone: the `keep_last` most
@@ -100,18 +100,7 @@ class Retention(Choosing):
             HookRefused: the hook `pre-delete` forbids it; nothing was deleted.
         """
         if plan is None:
-            plan = self.plan_prune(
-                name,
-                keep_last=keep_last,
-                keep_within=keep_within,
-                keep_daily=keep_daily,
-                keep_weekly=keep_weekly,
-                keep_monthly=keep_monthly,
-                keep_best=keep_best,
-                where=where,
-                keep_parents=keep_parents,
-                only_pushed=only_pushed,
-            )
+            plan = self.plan_prune(name, **rules)
         if plan.doomed:
             self._events.before("pre-delete", lambda: {"versions": told(plan.doomed)})
         gone = ops.prune.run(

@@ -6,16 +6,17 @@ Part of the Python API: `Repository` has these verbs besides those that save fil
 import os
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from mvs import ops
 from mvs.errors import InvalidInput, MvsError, NotFound, SourceNotFound, command
 from mvs.format.names import Spec, Tag
-from mvs.handles.version import PathLike, SpecLike, Version
+from mvs.handles.training.options import About, Watching
+from mvs.handles.version import PathLike, Version
 from mvs.repository import workspace
 from mvs.running.progress import Progress
 from mvs.store.store import Store
@@ -50,33 +51,11 @@ class Training(ABC):
         """The folder that controls this repository."""
 
     @abstractmethod
-    def create(
-        self,
-        tag: str | Tag,
-        *,
-        labels: Mapping[str, str] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        context: Mapping[str, Any] | None = None,
-        parents: Iterable[SpecLike] = (),
-        message: str = "",
-        reuse_tag: bool = False,
-    ) -> "Draft":
+    def create(self, tag: str | Tag, **about: Unpack[About]) -> "Draft":
         """Return a draft."""
 
     @abstractmethod
-    def save(
-        self,
-        path: PathLike,
-        tag: str | Tag,
-        *,
-        labels: Mapping[str, str] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        context: Mapping[str, Any] | None = None,
-        parents: Iterable[SpecLike] = (),
-        message: str = "",
-        move: bool = False,
-        reuse_tag: bool = False,
-    ) -> Version:
+    def save(self, path: PathLike, tag: str | Tag, *, move: bool = False, **about: Unpack[About]) -> Version:
         """Save a file or a folder."""
 
     def save_state(
@@ -85,34 +64,21 @@ class Training(ABC):
         tag: str | Tag,
         *,
         file: str = "model.safetensors",
-        labels: Mapping[str, str] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        context: Mapping[str, Any] | None = None,
-        parents: Iterable[SpecLike] = (),
-        message: str = "",
-        reuse_tag: bool = False,
+        **about: Unpack[About],
     ) -> Version:
         """Save arrays as a new version that holds one safetensors file, and return it.
 
         `state` is a dict of arrays of numpy, PyTorch, JAX, or whatever numpy can read, on any device. Dicts in it,
         and lists that hold arrays, are flattened with dots (`optimizer.state.0.exp_avg`). What is no array, but
         numbers, strings and lists of them, goes by the same names to a JSON file beside it (`model.json`). When
-        the save fails the files are kept, as those of a draft are.
+        the save fails the files are kept, as those of a draft are. The rest is as for `create`: labels, metadata,
+        context, parents, message, reuse_tag.
 
         Raises:
             InvalidInput: something in `state` can be written neither as an array nor as JSON; the message names it.
             TagExists, InvalidTag, InvalidMetadata, NotFound, StorageFailed: as `create`.
         """
-        draft = self.create(
-            tag,
-            labels=labels,
-            metadata=metadata,
-            context=context,
-            parents=parents,
-            message=message,
-            reuse_tag=reuse_tag,
-        )
-        with draft:
+        with self.create(tag, **about) as draft:
             draft.save_state(state, file=file)
         return draft.version
 
@@ -122,14 +88,9 @@ class Training(ABC):
         tag: str | Tag,
         *,
         file: str = "model.safetensors",
-        labels: Mapping[str, str] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        context: Mapping[str, Any] | None = None,
-        parents: Iterable[SpecLike] = (),
-        message: str = "",
-        reuse_tag: bool = False,
         move: bool = False,
         busy: "Busy" = "wait",
+        **about: Unpack[About],
     ) -> "Future[Version]":
         """Save a file, a folder or a state beside the caller, and return a future of the version.
 
@@ -142,7 +103,8 @@ class Training(ABC):
 
         One save runs at a time. While it does, the next one waits for it, or with `busy="skip"` is left out: its
         future is cancelled. `close`, the end of a `with` block of the repository and the end of Python wait for it.
-        A process that is killed leaves no version that is not whole, and an error leaves nothing on the disk.
+        A process that is killed leaves no version that is not whole, and an error leaves nothing on the disk. The
+        rest is as for `create`: labels, metadata, context, parents, message, reuse_tag.
 
         Raises:
             InvalidTag, InvalidMetadata, InvalidInput, TagExists, NotFound, SourceNotFound: at once.
@@ -150,15 +112,7 @@ class Training(ABC):
         """
         saver = self._saver()
         saver.check()
-        draft = self.create(
-            tag,
-            labels=labels,
-            metadata=metadata,
-            context=context,
-            parents=parents,
-            message=message,
-            reuse_tag=reuse_tag,
-        )
+        draft = self.create(tag, **about)
         # A disk that is full must not stay full of what could not be saved.
         draft.keeps = False
         from mvs.handles.training import snapshot  # noqa: PLC0415 - only training needs it
@@ -178,19 +132,9 @@ class Training(ABC):
                 held = snapshot.hold(path, str(self._store.root), self._progress.notice)
                 return lambda: drafted(held)
             aside = snapshot.Aside(path)
-            return lambda: aside.saved(
-                lambda place: self.save(
-                    place,
-                    tag,
-                    labels=draft.labels,
-                    metadata=draft.metadata,
-                    context=context,
-                    parents=parents,
-                    message=message,
-                    reuse_tag=reuse_tag,
-                    move=True,
-                )
-            )
+            # As they are now, whatever the caller makes of his own.
+            about["labels"], about["metadata"] = draft.labels, draft.metadata
+            return lambda: aside.saved(lambda place: self.save(place, tag, move=True, **about))
 
         return saver.start(taken, busy)
 
@@ -199,16 +143,9 @@ class Training(ABC):
         folder: PathLike,
         name: str,
         *,
-        pattern: str = "checkpoint-*",
-        marker: str | None = None,
-        settle: float = 30.0,
-        keep_last: int | None = None,
-        keep_best: int | None = None,
-        monitor: str | None = None,
-        mode: Literal["min", "max"] = "min",
-        labels: Mapping[str, str] | None = None,
         once: bool = False,
         stop: threading.Event | None = None,
+        **options: Unpack[Watching],
     ) -> Iterator[Version]:
         """Save each checkpoint that somebody writes into a folder once it is whole, and yield the versions.
 
@@ -216,7 +153,7 @@ class Training(ABC):
         `settle` seconds; or, if it holds `marker` or a file that frameworks are known to write last, from one look to
         the next. Each is saved once, also by another process later; one that changed afterwards is another one.
         Its step and metrics are read from `trainer_state.json` and the like. `keep_last`, `keep_best`, `monitor` and
-        `mode` are those of a `Checkpointer`. What cannot be saved is told, and tried again.
+        `mode` are those of a `Checkpointer`, and each gets the `labels`. What cannot be saved is told, and tried again.
 
         It ends when `stop` is set; with `once`, when what is there is saved or was seen to change.
 
@@ -228,8 +165,7 @@ class Training(ABC):
         if not os.path.isdir(folder):
             raise SourceNotFound(f"'{os.fsdecode(folder)}' is no folder", hint=command("mkdir", os.fsdecode(folder)))
         stop = stop or threading.Event()
-        best = {"keep_last": keep_last, "keep_best": keep_best, "monitor": monitor, "mode": mode}
-        watcher = self._watcher(folder, name, pattern=pattern, marker=marker, settle=settle, labels=labels, **best)
+        watcher = self._watcher(folder, name, **options)
         try:
             left = watcher.looks + 1
             while not stop.is_set():
@@ -250,23 +186,17 @@ class Training(ABC):
         watch: PathLike,
         name: str,
         variables: Sequence[str] = (),
-        pattern: str = "checkpoint-*",
-        marker: str | None = None,
-        settle: float = 30.0,
-        keep_last: int | None = None,
-        keep_best: int | None = None,
-        monitor: str | None = None,
-        mode: Literal["min", "max"] = "min",
-        labels: Mapping[str, str] | None = None,
         saved: Callable[[Version], None] = lambda version: None,
+        **options: Unpack[Watching],
     ) -> int:
         """Run a command, save the checkpoints that it writes into the folder `watch`, and return its exit code.
 
-        Checkpoints are those of `Repository.watch`; what is whole when the command ends is saved then. Where there
-        were none and the command succeeded, all of the folder is saved, if it wrote there. `saved` is called with
-        each version. The context has the command, the chosen environment variables (some harmless ones, and
-        `variables`), and from its end on the exit code and the seconds it took; what was saved before gets the exit
-        code as a label. Words that sound secret are kept as `***`. Signals are passed on to the command.
+        Checkpoints are those of `Repository.watch`, which has the same options; what is whole when the command ends is
+        saved then. Where there were none and the command succeeded, all of the folder is saved, if it wrote there.
+        `saved` is called with each version. The context has the command, the chosen environment variables (some
+        harmless ones, and `variables`), and from its end on the exit code and the seconds it took; what was saved
+        before gets the exit code as a label. Words that sound secret are kept as `***`. Signals are passed on to the
+        command.
 
         Raises:
             SourceNotFound: there is no such command.
@@ -282,17 +212,7 @@ class Training(ABC):
             "words": running.told(words),
             "environment": running.chosen(workspace.environment(), variables),
         }
-        best = {"keep_last": keep_last, "keep_best": keep_best, "monitor": monitor, "mode": mode}
-        watcher = self._watcher(
-            watch,
-            name,
-            pattern=pattern,
-            marker=marker,
-            settle=settle,
-            labels=labels,
-            context={**context, "command": told},
-            **best,
-        )
+        watcher = self._watcher(watch, name, context={**context, "command": told}, **options)
         watcher.pass_over()
 
         def look() -> Iterator[Version]:
@@ -320,7 +240,7 @@ class Training(ABC):
             for version in watcher.look(final=True, context={"command": ended}):
                 note(version)
             if not made and code == 0 and ops.walk.files_of(os.fsdecode(watch)) not in ((), before):
-                note(self.save(watch, name, labels=labels, context={**context, "command": ended}))
+                note(self.save(watch, name, labels=options.get("labels"), context={**context, "command": ended}))
             if code == 0 and watcher.failure is not None:
                 raise watcher.failure
         finally:
@@ -332,13 +252,16 @@ class Training(ABC):
                 ops.labels.label(self._store, spec, {"exit-code": str(code)}, now=self._now, by=workspace.actor())
         return code
 
-    def _watcher(self, folder: PathLike, name: str, **options: Any) -> "Watcher":
+    def _watcher(
+        self, folder: PathLike, name: str, *, context: Mapping[str, Any] | None = None, **options: Unpack[Watching]
+    ) -> "Watcher":
         from mvs.handles.training.watcher import Memory, Watcher  # noqa: PLC0415 - only training needs it
 
         memory = Memory(self._store.recalled, self._store.note)
         path = os.fsdecode(folder)
         ops.walk.check_place(path, [str(self._store.root), str(self.root)], taking=False)
-        return Watcher(cast("Versions", self), memory, path, name, notice=self._progress.notice, **options)
+        notice = self._progress.notice
+        return Watcher(cast("Versions", self), memory, path, name, notice=notice, context=context, **options)
 
     def close(self) -> None:
         """Wait for the save in the background, if there is one; the repository stays usable.

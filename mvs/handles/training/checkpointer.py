@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, Unpack
 
 from mvs.errors import InvalidInput, MvsError, NameNotFound, NotFound, StoreBusy
 from mvs.format.names import Tag, parse_name
+from mvs.handles.training.options import About
 from mvs.handles.training.saver import Busy
 from mvs.handles.version import PathLike, SpecLike, Version
 from mvs.running.progress import Silent
@@ -23,16 +24,7 @@ class Versions(Protocol):
     """What is needed of a repository."""
 
     def save_async(
-        self,
-        source: Source,
-        tag: str | Tag,
-        *,
-        labels: Mapping[str, str] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        context: Mapping[str, Any] | None = None,
-        parents: Iterable[SpecLike] = (),
-        move: bool = False,
-        busy: Busy = "wait",
+        self, source: Source, tag: str | Tag, *, move: bool = False, busy: Busy = "wait", **about: Unpack[About]
     ) -> Future[Version]:
         """Save beside the caller."""
 

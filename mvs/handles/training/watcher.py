@@ -9,12 +9,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Unpack
 
 from mvs.errors import EmptyFolder, InvalidInput, SourceNotFound
 from mvs.format.ids import ObjectId
 from mvs.handles.training.checkpointer import Checkpointer, Versions
 from mvs.handles.training.found import is_marked, is_unfinished, metrics_of, step_of
+from mvs.handles.training.options import Keeping
 from mvs.handles.version import Version
 from mvs.ops.saving.walk import walk
 
@@ -53,13 +54,9 @@ class Watcher:
         pattern: str = "checkpoint-*",
         marker: str | None = None,
         settle: float = 30.0,
-        keep_last: int | None = None,
-        keep_best: int | None = None,
-        monitor: str | None = None,
-        mode: Literal["min", "max"] = "min",
-        labels: Mapping[str, str] | None = None,
         context: Mapping[str, Any] | None = None,
         notice: Callable[[str], None],
+        **keeping: Unpack[Keeping],
     ) -> None:
         if os.path.isabs(pattern) or ".." in pattern.split("/"):
             raise InvalidInput(f"a pattern is relative to the folder that is watched, not '{pattern}'")
@@ -73,16 +70,7 @@ class Watcher:
         self._folder = os.path.abspath(folder)
         self._pattern = pattern
         self._marker = marker
-        self._checkpoints = Checkpointer(
-            repo,
-            name,
-            keep_last=keep_last,
-            keep_best=keep_best,
-            monitor=monitor,
-            mode=mode,
-            labels=labels,
-            context=context,
-        )
+        self._checkpoints = Checkpointer(repo, name, context=context, **keeping)
         self._seen: dict[str, tuple[str, int]] = {}
         self._refused: set[str] = set()
         self._count = 0
