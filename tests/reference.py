@@ -142,9 +142,12 @@ def python_page() -> str:
 
 def members(kind: type) -> Iterator[tuple[str, Any]]:
     """Yield the members of a class of the API, and those that it has from another class of mvs."""
+    found: dict[str, Any] = {}
     for base in kind.__mro__:
         if base.__module__.startswith("mvs."):
-            yield from vars(base).items()
+            # Not what a class only asks of those that inherit it.
+            found |= {name: member for name, member in vars(base).items() if name not in found}
+    yield from found.items()
 
 
 def _member(owner: str, name: str, member: Any) -> list[str]:
