@@ -1,6 +1,6 @@
 """Verbs that change what the store holds: save, delete, restore, prune."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import click
 
@@ -22,6 +22,7 @@ from mvs.cli.verb import (
 from mvs.cli.verbs import remotes
 from mvs.format.names import BUMPS, Bump
 from mvs.repository.repository import Repository
+from mvs.repository.retention import Pruning
 
 
 @click.command(cls=Verb)
@@ -166,18 +167,10 @@ def restore(repo: Repository, tag: str, as_json: bool) -> None:
 def prune(
     repo: Repository,
     name: str | None,
-    keep_last: int | None,
-    keep_within: str | None,
-    keep_daily: int | None,
-    keep_weekly: int | None,
-    keep_monthly: int | None,
-    keep_best: tuple[str, ...],
-    where: str | None,
-    keep_parents: bool,
-    only_pushed: bool,
     dry_run: bool,
     yes: bool,
     as_json: bool,
+    **rules: Unpack[Pruning],
 ) -> None:
     """Delete the versions that no rule keeps; `mvs restore` brings them back
 
@@ -185,18 +178,7 @@ def prune(
     count where something was saved. What an alias points at or a repository pins is always kept. With --where
     only those versions are looked at; all others are kept, and do not count.
     """
-    plan = repo.plan_prune(
-        name,
-        keep_last=keep_last,
-        keep_within=keep_within,
-        keep_daily=keep_daily,
-        keep_weekly=keep_weekly,
-        keep_monthly=keep_monthly,
-        keep_best=keep_best,
-        where=where,
-        keep_parents=keep_parents,
-        only_pushed=only_pushed,
-    )
+    plan = repo.plan_prune(name, **rules)
     if dry_run:
         if as_json:
             render.as_json(plan.to_dict())

@@ -3,12 +3,13 @@
 import json
 import signal
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Unpack
 
 import click
 
 from mvs.cli.verb import Verb, json_option, label, pass_repository
+from mvs.handles.training.options import Watching
 from mvs.handles.version import Version
 from mvs.query.sizes import parse_duration
 from mvs.repository.repository import Repository
@@ -31,23 +32,38 @@ def best(text: str) -> tuple[str, str, int]:
     return metric, mode, int(number or 1)
 
 
+def _split(ctx: click.Context, param: click.Parameter, value: tuple[str, str, int] | None) -> None:
+    metric, mode, number = value or (None, "min", None)
+    ctx.params.update(monitor=metric, mode=mode, keep_best=number)
+
+
+def _dict(ctx: click.Context, param: click.Parameter, value: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return dict(value)
+
+
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what both verbs take: which checkpoints, when they are whole, and which are kept."""
+    """Add what both verbs take, and pass it as `Repository.watch` takes it."""
+    best_option = click.option(
+        "--keep-best",
+        metavar="METRIC:min|max[:N]",
+        type=best,
+        expose_value=False,
+        callback=_split,
+        help="And keep the best by a metric",
+    )
+    label_option = click.option(
+        "-l", "--label", "labels", type=label, metavar="K=V", multiple=True, callback=_dict, help="Add a label to each"
+    )
     for option in reversed((
         click.option("--pattern", metavar="GLOB", default="checkpoint-*", help="What a checkpoint is called in DIR"),
         click.option("--marker", metavar="FILE", help="The file in a checkpoint that is written last"),
         click.option("--settle", metavar="TIME", type=seconds, default="30s", help="How long it must not change"),
         click.option("--keep-last", metavar="N", type=click.IntRange(min=1), help="Delete all but the newest N"),
-        click.option("--keep-best", metavar="METRIC:min|max[:N]", type=best, help="And keep the best by a metric"),
-        click.option("-l", "--label", "labels", type=label, metavar="K=V", multiple=True, help="Add a label to each"),
+        best_option,
+        label_option,
     )):  # fmt: skip
         function = option(function)
     return function
-
-
-def _kept(keep_last: int | None, keep_best: tuple[str, str, int] | None) -> dict[str, Any]:
-    metric, mode, number = keep_best or (None, "min", None)
-    return {"keep_last": keep_last, "monitor": metric, "mode": mode, "keep_best": number}
 
 
 def _print(version: Version, *, as_json: bool, err: bool = False) -> None:
@@ -66,14 +82,9 @@ def watch(
     repo: Repository,
     directory: str,
     name: str,
-    pattern: str,
-    marker: str | None,
-    settle: float,
-    keep_last: int | None,
-    keep_best: tuple[str, str, int] | None,
-    labels: list[tuple[str, str]],
     once: bool,
     as_json: bool,
+    **options: Unpack[Watching],
 ) -> None:
     """Save each checkpoint that is written into DIR as a version of NAME, once it is whole
 
@@ -89,17 +100,7 @@ def watch(
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        for version in repo.watch(
-            directory,
-            name,
-            pattern=pattern,
-            marker=marker,
-            settle=settle,
-            labels=dict(labels),
-            once=once,
-            stop=stop,
-            **_kept(keep_last, keep_best),
-        ):
+        for version in repo.watch(directory, name, once=once, stop=stop, **options):
             _print(version, as_json=as_json)
     finally:
         for number, handler in before.items():
@@ -120,15 +121,10 @@ def run(
     repo: Repository,
     directory: str,
     name: str,
-    pattern: str,
-    marker: str | None,
-    settle: float,
-    keep_last: int | None,
-    keep_best: tuple[str, str, int] | None,
-    labels: list[tuple[str, str]],
     variables: list[str],
     as_json: bool,
     words: list[str],
+    **options: Unpack[Watching],
 ) -> None:
     """Run a training command, save what it writes into DIR, and exit with its code
 
@@ -140,12 +136,8 @@ def run(
         watch=directory,
         name=name,
         variables=variables,
-        pattern=pattern,
-        marker=marker,
-        settle=settle,
-        labels=dict(labels),
         # Standard output is the command's own.
         saved=lambda version: _print(version, as_json=as_json, err=True),
-        **_kept(keep_last, keep_best),
+        **options,
     )
     ctx.exit(code)
