@@ -128,7 +128,7 @@ def _of_tar(file: BinaryIO, place: str, head: bytes) -> Iterator[Member]:
         tar = stack.enter_context(tarfile.open(mode="r:", fileobj=cast("BinaryIO", forward)))
         number = 0
         while (info := tar.next()) is not None:
-            # They would all be kept.
+            # They would all be kept. `stream=True` says the same from Python 3.13 on.
             tar.members = []  # type: ignore[attr-defined]
             number += 1
             if number > MAX_MEMBERS:

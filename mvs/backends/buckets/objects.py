@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -169,7 +170,7 @@ class ObjectBucket:
             some = doomed[start : start + _BATCH]
             try:
                 with self._speaking(some[0]):
-                    self._ask(lambda some=some: self._obstore.delete(self._store, some))  # type: ignore[misc]
+                    self._ask(partial(self._obstore.delete, self._store, some))
             except FileNotFoundError:
                 continue
 

@@ -6,6 +6,7 @@ import re
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TypeVar
 
 from mvs.backends.buckets.bucket import Advance, Found
@@ -107,7 +108,7 @@ class SshBucket:
         """Remove keys; one that has no value is passed over."""
         for key in keys:
             with contextlib.suppress(FileNotFoundError):
-                self._do(key, lambda far, key=key: far.remove(self._path(key)))  # type: ignore[misc]
+                self._do(key, partial(Connection.remove, path=self._path(key)))
 
     def _connection(self) -> Connection:
         try:

@@ -7,7 +7,7 @@ import contextlib
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from io import FileIO
 from typing import BinaryIO, NamedTuple
 
@@ -16,7 +16,7 @@ from blake3 import blake3
 from mvs.backends.directory import Directory
 from mvs.format.ids import ObjectId
 from mvs.format.layout import QUARANTINE, STAGING, object_path
-from mvs.format.pack import CONCAT, Span
+from mvs.format.pack import CONCAT, Record, Span
 from mvs.ops.repair import bits
 from mvs.store.hashing import hash_open
 from mvs.store.packs.checking import Unkept
@@ -104,21 +104,21 @@ class Sources:
         """Yield where an object may be had from, what is nearest first."""
         for name, pack, record in list(self._packs.every(id)):
             if record.encoding != CONCAT:
-                yield Candidate(f"pack {name}", lambda pack=pack, record=record: [self._packed.plain(pack, record)])  # type: ignore[misc]
+                yield Candidate(f"pack {name}", partial(self._plain, pack, record))
             else:
-                yield Candidate(f"pack {name}", lambda size=record.size: self._packed.run(Span(id, 0, size)))  # type: ignore[misc]
-        yield Candidate("its own file, in which one bit was wrong", lambda: self._unflipped(id))
+                yield Candidate(f"pack {name}", partial(self._packed.run, Span(id, 0, record.size)))
+        yield Candidate("its own file, in which one bit was wrong", partial(self._unflipped, id))
         for store in self._stores:
-            yield Candidate(f"the store '{store.root}'", lambda store=store: store.objects.verified(id))  # type: ignore[misc]
+            yield Candidate(f"the store '{store.root}'", partial(store.objects.verified, id))
         for path in self._of_size(self._sizes.get(id)):
             if self._id(path) == id:
-                yield Candidate(f"'{path}'", lambda path=path: _run(path, 0, self._sizes[id]))  # type: ignore[misc]
+                yield Candidate(f"'{path}'", partial(_run, path, 0, self._sizes[id]))
         for place in self._all_places(id):
             yield from self._cuts(id, place)
         # Last: what is damaged in them must not stand before what is whole elsewhere.
         packed = Packed(self._disk, self._everywhere)
         for name, _, record in list(self._everywhere.every(id)):
-            yield Candidate(f"pack {name} in quarantine", lambda size=record.size: packed.run(Span(id, 0, size)))  # type: ignore[misc]
+            yield Candidate(f"pack {name} in quarantine", partial(packed.run, Span(id, 0, record.size)))
 
     def _cuts(self, id: ObjectId, place: Place) -> Iterator[Candidate]:
         """Yield where it may be cut out of another object that it is a part of."""
@@ -130,9 +130,9 @@ class Sources:
                 hasher.update(block)
             if hasher.digest() == id.raw:
                 how = f"object {place.whole}" if path == own else f"'{path}'"
-                yield Candidate(how, lambda path=path: _run(path, place.offset, size))  # type: ignore[misc]
+                yield Candidate(how, partial(_run, path, place.offset, size))
         for store in self._stores:
-            yield Candidate(f"the store '{store.root}'", lambda store=store: _cut(store, place, size))  # type: ignore[misc]
+            yield Candidate(f"the store '{store.root}'", partial(_cut, store, place, size))
 
     def _all_places(self, id: ObjectId) -> Iterator[Place]:
         """Yield what an object is a part of, and what that is a part of."""
@@ -143,6 +143,9 @@ class Sources:
             if depth < _DEEPEST:
                 above = sorted(self._places.get(place.whole, ()))
                 pending += [(Place(wider.whole, wider.offset + place.offset), depth + 1) for wider in above]
+
+    def _plain(self, pack: Pack, record: Record) -> list[Buffer]:
+        return [self._packed.plain(pack, record)]
 
     def _unflipped(self, id: ObjectId) -> Iterable[Buffer]:
         key = object_path(id)
