@@ -3,9 +3,9 @@
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mvs.backends.failures import storage
 from mvs.errors import StorageFull, StoreBusy
@@ -41,12 +41,12 @@ class Result(NamedTuple):
         fitted: what was done to keep the store within its size, where it has one.
     """
 
-    freed: int
-    versions: int
-    objects: int
-    packs: int
-    staging: int
-    held: int
+    freed: int = 0
+    versions: int = 0
+    objects: int = 0
+    packs: int = 0
+    staging: int = 0
+    held: int = 0
     vanished: tuple[str, ...] = ()
     fitted: Fitted | None = None
 
@@ -79,7 +79,7 @@ def run(
             look = partial(plan, store, since, host=host, progress=progress, purge=purge)
             for _ in range(_ATTEMPTS):
                 if _attempt(store, look, done, now, jobs, progress):
-                    return done.result()
+                    return done.result
         finally:
             store.journal.unwatch()
     raise StoreBusy("versions that need what is to go are saved as fast as it is found", hint="mvs gc")
@@ -97,18 +97,14 @@ class Rewritten(NamedTuple):
 class _Done:
     """What was done so far: what one attempt took out before it had to begin anew is gone all the same."""
 
-    freed: int = 0
-    versions: int = 0
-    objects: int = 0
-    packs: int = 0
-    staging: int = 0
-    held: int = 0
-    vanished: tuple[str, ...] = ()
+    result: Result = field(default_factory=Result)
 
-    def result(self) -> Result:
-        return Result(
-            self.freed + self.staging, self.versions, self.objects, self.packs, self.staging, self.held, self.vanished
-        )
+    def add(self, **counts: int) -> None:
+        more: dict[str, Any] = {what: getattr(self.result, what) + count for what, count in counts.items()}
+        self.result = self.result._replace(**more)
+
+    def swept(self, size: int) -> None:
+        self.add(staging=size, freed=size)
 
 
 def _attempt(
@@ -143,36 +139,38 @@ def _collect(
     alone: bool = False,
 ) -> bool:
     """Do what was planned; tell whether all of it was right until the end. `alone`: the lock is held all the time."""
-    lock = nullcontext if alone else store.exclusive
     for id in planned.relied:
         # The last copy of it but for one in a pack that goes.
         store.objects.read_through(id)
-    done.held = planned.held
-    done.vanished = planned.vanished
+    done.result = done.result._replace(held=planned.held, vanished=planned.vanished)
     progress.start("collecting", planned.freed)
     try:
         with _rewritten(store, planned, jobs) as finished:
             there = set(store.objects.packs.names())
-            done.staging += store.trash.sweep_staging(now=now, since=planned.since)
+            done.swept(store.trash.sweep_staging(now=now, since=planned.since))
             for pack in finished:
-                with lock():
+                with _locked(store, alone=alone):
                     store.publisher().publish(pack.writer, pack.name)
             # Of two packs of the same records one stays, whichever was to come and which to go.
             stay = {pack.name for pack in finished if pack.goes is None} | (there - planned.packs.keys())
             bridges = {pack.goes: pack.name for pack in finished if pack.goes and pack.name not in stay}
-            if not _take_all(store, planned, done, stay, bridges, lock, progress):
+            if not _take_all(store, planned, done, stay, bridges, progress, alone=alone):
                 return False
         store.objects.packs.forget()
         store.views.sweep(now=now)
-        done.staging += store.arriving.clear()
-        _drop_notes(store, lock)
-        _drop_marks(store, planned, lock)
+        done.swept(store.arriving.clear())
+        _drop_notes(store, alone=alone)
+        _drop_marks(store, planned, alone=alone)
         _drop_views(store)
         _drop_sketches(store)
     finally:
         progress.finish()
         store.objects.packs.forget()
     return True
+
+
+def _locked(store: Store, *, alone: bool) -> AbstractContextManager[None]:
+    return nullcontext() if alone else store.exclusive()
 
 
 @contextmanager
@@ -218,8 +216,9 @@ def _take_all(
     done: _Done,
     stay: Collection[ObjectId],
     bridges: Mapping[ObjectId, ObjectId],
-    lock: Callable[[], AbstractContextManager[None]],
     progress: Progress,
+    *,
+    alone: bool,
 ) -> bool:
     """Take out what was planned, what refers to something before that; stop where a pack is needed by now.
 
@@ -247,8 +246,8 @@ def _take_all(
             # After a power cut, too, no version must be there again whose files are gone.
             store.trash.settle(unsettled)
             unsettled = []
-        with lock():
-            spared = set() if lock is nullcontext else _spared(store, planned)
+        with _locked(store, alone=alone):
+            spared = set() if alone else _spared(store, planned)
             if spared is None:
                 return False
             gone = [id for id in ids if id not in spared]
@@ -258,14 +257,16 @@ def _take_all(
                 store.trash.take_pack(name)
         # Meanwhile whoever waits for the lock gets it.
         store.trash.empty()
-        done.objects += len(gone)
-        done.packs += sum(name in planned.packs for name in names)
-        done.versions += len(versions.intersection(gone))
         freed = sum(planned.loose[id] for id in gone) + sum(planned.packs.get(name, 0) for name in names)
-        done.freed += freed
+        done.add(
+            freed=freed,
+            versions=len(versions.intersection(gone)),
+            objects=len(gone),
+            packs=sum(name in planned.packs for name in names),
+        )
         progress.advance(freed)
-    with lock():
-        done.staging += store.trash.sweep_temps()
+    with _locked(store, alone=alone):
+        done.swept(store.trash.sweep_temps())
     store.trash.empty()
     return True
 
@@ -291,20 +292,20 @@ def _spared(store: Store, planned: Plan) -> set[ObjectId] | None:
     return needed.loose
 
 
-def _drop_notes(store: Store, lock: Callable[[], AbstractContextManager[None]]) -> None:
+def _drop_notes(store: Store, *, alone: bool) -> None:
     """Drop the notes of versions that can no longer be restored."""
     gone = [notes for notes in store.notes.all() if not store.objects.is_loose(notes.id)]
     if gone:
-        with lock():
+        with _locked(store, alone=alone):
             for notes in gone:
                 if not store.objects.is_loose(notes.id) and store.notes.read(notes.tag) == notes:
                     store.notes.remove(notes.tag)
 
 
-def _drop_marks(store: Store, planned: Plan, lock: Callable[[], AbstractContextManager[None]]) -> None:
+def _drop_marks(store: Store, planned: Plan, *, alone: bool) -> None:
     """Say no longer of manifests that they are lost when nothing asks for them: else they stop every gc from now on."""
     if planned.lost:
-        with lock():
+        with _locked(store, alone=alone):
             for id in planned.lost.intersection(store.quarantine.lost()):
                 store.quarantine.unmark(id)
 
