@@ -86,12 +86,8 @@ def shared(store: Store, host: str) -> list[Shared]:
     Raises:
         Corrupt, UnsupportedFormat: a registration or its pins cannot be read.
     """
-    found = []
-    for entry in _entries(store):
-        registration = _decoded(entry)
-        if registration is not None:
-            found.append(_shared(store, registration, host))
-    return found
+    decoded = map(_decoded, _entries(store))
+    return [_shared(store, registration, host) for registration in decoded if registration is not None]
 
 
 def vanished(store: Store, found: Collection[Shared]) -> tuple[str, ...]:
@@ -150,13 +146,13 @@ def forget(store: Store, place: str, host: str, *, since: int) -> None:
         NotFound: none of that name is registered.
         Conflict: it is there, or was until lately.
     """
-    places = {place, os.path.abspath(place), os.path.realpath(place)}
+    places = _spelled(place)
     named = []
     for entry in _entries(store):
         try:
             registration = _decoded(entry)
         except Corrupt:
-            if places & {entry.path, os.path.abspath(entry.path), os.path.realpath(entry.path)}:
+            if places & _spelled(entry.path):
                 with store.exclusive():
                     store.trash.take(f"{REPOSITORIES}/{entry.name}")
                 _disk(store).sync([REPOSITORIES])
@@ -184,6 +180,10 @@ def forget(store: Store, place: str, host: str, *, since: int) -> None:
             with suppress(FileNotFoundError):
                 _disk(store).remove(_key(known.registration))
     _disk(store).sync([REPOSITORIES])
+
+
+def _spelled(path: str) -> set[str]:
+    return {path, os.path.abspath(path), os.path.realpath(path)}
 
 
 def pins_of(control: Path) -> tuple[Pin, ...]:

@@ -95,8 +95,6 @@ def prepare(place: Path) -> mvs.Repository:
 def check(place: Path, scene: Scene, said: str) -> dict[str, Files]:
     """Check that the store is whole, and that what was said is so; return what is there."""
     repo = mvs.open(place)
-    report = repo.fsck(level="full")
-    assert report.ok, [finding for finding in report.findings if not finding.harmless]
     told = {line for line in said.splitlines() if _TAG.match(line)}
     there = dict(KEPT)
     for tag in scene.takes:
@@ -109,8 +107,7 @@ def check(place: Path, scene: Scene, said: str) -> dict[str, Files]:
             there[tag] = files
         else:
             assert tag not in told, f"'{tag}' was said to be saved and is lost"
-    for tag, files in there.items():
-        assert files_of(repo, tag) == files, tag
+    check_whole(repo, there)
     assert {str(version.tag) for version in repo.list()} == set(there)
     if scene.name == "move" and "fresh:v1" not in there:
         assert as_files(place / "new") == NEW, "neither in the folder nor in the store"
@@ -119,6 +116,14 @@ def check(place: Path, scene: Scene, said: str) -> dict[str, Files]:
     assert scene.true(repo) or not said, "it was said to be done"
     assert as_files(place / "old").items() >= {"mine.txt": b"mine\n"}.items()
     return there
+
+
+def check_whole(repo: mvs.Repository, there: Mapping[str, Files]) -> None:
+    """Check every byte of the store, and that of versions that are there."""
+    report = repo.fsck(level="full")
+    assert report.ok, [finding for finding in report.findings if not finding.harmless]
+    for tag, files in there.items():
+        assert files_of(repo, tag) == files, tag
 
 
 def recover(place: Path, scene: Scene, there: Mapping[str, Files], runner: Runner) -> None:
@@ -147,10 +152,7 @@ def recover(place: Path, scene: Scene, there: Mapping[str, Files], runner: Runne
     done = runner.run(place, "gc", "--expire", "now")
     assert done.code == 0, done
     repo = mvs.open(place)
-    report = repo.fsck(level="full")
-    assert report.ok, [finding for finding in report.findings if not finding.harmless]
-    for tag, files in expected.items():
-        assert files_of(repo, tag) == files, tag
+    check_whole(repo, expected)
     left = strangers(repo)
     assert left == [], left
 

@@ -18,8 +18,8 @@ import pytest
 import mvs
 from mvs.errors import Corrupt, NotFound, StoreBusy
 from tests.ops.dedup.families import as_files, quick
-from tests.ops.gc.stores import CONTENTS, DELETED, Files, check_closed, check_tidy, files_of, small_packs
-from tests.proof.scenes import is_there, outlive_a_day, strangers
+from tests.ops.gc.stores import CONTENTS, DELETED, Files, check_closed, check_tidy, small_packs
+from tests.proof.scenes import check_whole, is_there, outlive_a_day, strangers
 from tests.test_kill import FORKS
 
 # Seconds between two blows at most, and without a word from anybody.
@@ -260,12 +260,15 @@ class Soak:
             else:
                 assert state != "saved", f"'{tag}' was saved, and is missing"
         assert {str(version.tag) for version in repo.list()} == set(there)
-        self.check_whole(repo, there)
+        check_whole(repo, there)
+        check_closed(repo)
         outlive_a_day(repo)
         repo.gc(expire="now")
-        self.check_whole(repo, there)
+        check_whole(repo, there)
+        check_closed(repo)
         there |= self.restore_what_was_cut_off(repo)
-        self.check_whole(repo, there)
+        check_whole(repo, there)
+        check_closed(repo)
         check_tidy(repo)
         assert strangers(repo) == []
         health = repo.remote("far").fsck(share=1)
@@ -281,13 +284,6 @@ class Soak:
                 repo.restore(tag)
                 restored[tag] = content(tag, word)
         return restored
-
-    def check_whole(self, repo: mvs.Repository, there: dict[str, Files]) -> None:
-        report = repo.fsck(level="full")
-        assert report.ok, [finding for finding in report.findings if not finding.harmless]
-        for tag, files in there.items():
-            assert files_of(repo, tag) == files, tag
-        check_closed(repo)
 
 
 def soak(root: Path, blows: int) -> Soak:

@@ -118,19 +118,11 @@ class Content:
                 self.check_pack(place[0], partial(eq, id), whole=False)
 
     def _loose_fails(self, item: Loose, advance: Advance, *, wide: bool = False) -> str | None:
-        path = self._disk.path(object_path(item.id))
-        try:
-            with storage(path):
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-                try:
-                    found, size = hash_open(fd, advance, wide=wide)
-                finally:
-                    os.close(fd)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (MvsError, OSError) as error:
-            return f"it cannot be read: {reason(error)}"
-        if found == item.id:
+        found = self._hashed(object_path(item.id), os.O_NOFOLLOW, advance, wide=wide)
+        if not isinstance(found, tuple):
+            return found
+        id, size = found
+        if id == item.id:
             return None
         return "its file does not hold the bytes it is named after" + (
             f": {size} bytes are there, {item.size} were" if size != item.size else ""
@@ -191,19 +183,25 @@ class Content:
         )
 
     def _pack_fails(self, name: ObjectId) -> str | None:
-        path = self._disk.path(pack_path(name))
+        found = self._hashed(pack_path(name), 0, _ignore, wide=True)
+        if not isinstance(found, tuple):
+            return found
+        return None if found[0] == name else "it does not hold the bytes it is named after"
+
+    def _hashed(self, key: str, flags: int, advance: Advance, *, wide: bool) -> tuple[ObjectId, int] | str | None:
+        """Return id and size of what a file holds; why it cannot be read, or None where it is gone."""
+        path = self._disk.path(key)
         try:
             with storage(path):
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
                 try:
-                    found, _size = hash_open(fd, _ignore, wide=True)
+                    return hash_open(fd, advance, wide=wide)
                 finally:
                     os.close(fd)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (MvsError, OSError) as error:
             return f"it cannot be read: {reason(error)}"
-        return None if found == name else "it does not hold the bytes it is named after"
 
     def _each(self, work: Callable[[Item, Advance], Result], items: list[Item]) -> list[Result]:
         return each(work, items, label="", total=0, progress=_Within(self._progress))
