@@ -26,6 +26,22 @@ def as_json(facts: Any) -> None:
     click.echo(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace"))
 
 
+def told(facts: Any, text: str, *, json_wanted: bool) -> None:
+    """Print facts, or what they are in words."""
+    if json_wanted:
+        as_json(facts)
+    else:
+        click.echo(text)
+
+
+def tag(version: Version, *, json_wanted: bool, files: bool = True) -> None:
+    """Print the tag of a version, or all that is known of it, without its `files` if need be."""
+    if json_wanted:
+        as_json(version.to_dict(files=files))
+    else:
+        click.echo(str(version.tag))
+
+
 def size(count: int) -> str:
     """Return a number of bytes in decimal units."""
     value = float(count)

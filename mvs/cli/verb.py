@@ -3,7 +3,7 @@
 import functools
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
@@ -84,43 +84,39 @@ def where_option(function: Function) -> Function:
 
 def complete_spec(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     """Return what the shell offers for a spec: names, and the versions of a name once it is written."""
-    from click.shell_completion import CompletionItem  # noqa: PLC0415 - only the shell asks
 
-    try:
-        repo = opening.open_with(ctx.find_root().params.get("directory"), Bar(quiet=True))
+    def words(repo: Repository) -> Iterable[str]:
         name, at, _ = incomplete.partition("@")
         if at:
-            words = [alias.alias for alias in repo.aliases(name)]
-        else:
-            name, colon, _ = incomplete.partition(":")
-            tags = [str(version.tag) for version in repo.list(name if colon else None)]
-            words = tags if colon else list(dict.fromkeys(tag.partition(":")[0] for tag in tags))
-    except MvsError:
-        return []
-    return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+            return [alias.alias for alias in repo.aliases(name)]
+        name, colon, _ = incomplete.partition(":")
+        tags = [str(version.tag) for version in repo.list(name if colon else None)]
+        return tags if colon else (tag.partition(":")[0] for tag in tags)
+
+    return _offered(ctx, incomplete, words)
 
 
 def complete_remote(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     """Return what the shell offers for the name of a remote."""
-    from click.shell_completion import CompletionItem  # noqa: PLC0415 - only the shell asks
-
-    try:
-        repo = opening.open_with(ctx.find_root().params.get("directory"), Bar(quiet=True))
-    except MvsError:
-        return []
-    return [CompletionItem(name) for name in repo.remotes if name.startswith(incomplete)]
+    return _offered(ctx, incomplete, lambda repo: repo.remotes)
 
 
 def complete_pin(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     """Return what the shell offers for a pin: names, and paths."""
+    return _offered(ctx, incomplete, lambda repo: (word for pin in repo.pins() for word in (pin.tag.name, pin.path)))
+
+
+def _offered(
+    ctx: click.Context, incomplete: str, words: Callable[[Repository], Iterable[str]]
+) -> "list[CompletionItem]":
+    """Return the words that begin so, each once; none where the repository cannot be read."""
     from click.shell_completion import CompletionItem  # noqa: PLC0415 - only the shell asks
 
     try:
-        pins = opening.open_with(ctx.find_root().params.get("directory"), Bar(quiet=True)).pins()
+        found = words(opening.open_with(ctx.find_root().params.get("directory"), Bar(quiet=True)))
     except MvsError:
         return []
-    words = dict.fromkeys(word for pin in pins for word in (pin.tag.name, pin.path))
-    return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+    return [CompletionItem(word) for word in dict.fromkeys(found) if word.startswith(incomplete)]
 
 
 def find(repo: Repository, spec: str) -> Version:

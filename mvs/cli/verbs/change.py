@@ -83,10 +83,7 @@ def save(
         dedup=dedup,
         unpack=unpack,
     )
-    if as_json:
-        render.as_json(version.to_dict())
-    else:
-        click.echo(str(version.tag))
+    render.tag(version, json_wanted=as_json)
 
 
 @click.command(cls=Verb, epilog=SPECS)
@@ -138,10 +135,7 @@ def delete(
 def restore(repo: Repository, tag: str, as_json: bool) -> None:
     """Bring a deleted version back"""
     version = repo.restore(tag)
-    if as_json:
-        render.as_json(version.to_dict())
-    else:
-        click.echo(str(version.tag))
+    render.tag(version, json_wanted=as_json)
 
 
 @click.command(cls=Verb)

@@ -53,10 +53,7 @@ def dedup(
         if dry_run or where is not None:
             raise click.UsageError("--undo has no --dry-run and no --where")
         written = repo.undo_dedup(*specs)
-        if as_json:
-            render.as_json({"written": written})
-        else:
-            click.echo(f"{render.size(written)} unpacked")
+        render.told({"written": written}, f"{render.size(written)} unpacked", json_wanted=as_json)
         return
     plan = repo.plan_dedup(*specs, where=where, keep_loose=filter(None, keep_loose.split(",")), since_last=since_last)
     if dry_run:

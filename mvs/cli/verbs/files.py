@@ -17,10 +17,8 @@ from mvs.repository.repository import Repository
 def path_(repo: Repository, spec: str, as_json: bool) -> None:
     """Print a read-only folder with the files of a version"""
     version = repo.get(spec)
-    if as_json:
-        render.as_json({"tag": str(version.tag), "path": str(version.path)})
-    else:
-        click.echo(str(version.path))
+    path = str(version.path)
+    render.told({"tag": str(version.tag), "path": path}, path, json_wanted=as_json)
 
 
 @click.command(cls=Verb, epilog=SPECS)
@@ -75,10 +73,7 @@ def checkout(
     version = repo.get(spec)
     dest = version.name.rpartition("/")[2] if directory is None else directory
     done = repo.checkout(version, dest, include=include, exclude=exclude, link=link, force=force)
-    if as_json:
-        render.as_json({"tag": str(version.tag), "path": str(done)})
-    else:
-        click.echo(str(done))
+    render.told({"tag": str(version.tag), "path": str(done)}, str(done), json_wanted=as_json)
 
 
 @click.command(cls=Verb, epilog=SPECS)
@@ -99,7 +94,4 @@ def export(
     """
     version = repo.get(spec)
     done = repo.export(version, dest, include=include, exclude=exclude, force=force)
-    if as_json:
-        render.as_json({"tag": str(version.tag), "path": str(done)})
-    else:
-        click.echo(str(done))
+    render.told({"tag": str(version.tag), "path": str(done)}, str(done), json_wanted=as_json)

@@ -33,10 +33,7 @@ def alias() -> None:
 def alias_set(repo: Repository, alias: str, spec: str, expect: str | None, force: bool, as_json: bool) -> None:
     """Let an alias point at a version of its name and print the tag of that"""
     version = repo.alias(alias, spec, expect=expect, force=force)
-    if as_json:
-        render.as_json(version.to_dict(files=False))
-    else:
-        click.echo(str(version.tag))
+    render.tag(version, json_wanted=as_json, files=False)
 
 
 @alias.command("list", cls=Verb)
@@ -72,10 +69,7 @@ def alias_rollback(repo: Repository, alias: str, expect: str | None, force: bool
     Done twice it goes back two moves; --expect keeps two people from doing that who both mean the last one.
     """
     version = repo.rollback_alias(alias, expect=expect, force=force)
-    if as_json:
-        render.as_json(version.to_dict(files=False))
-    else:
-        click.echo(str(version.tag))
+    render.tag(version, json_wanted=as_json, files=False)
 
 
 @click.command("label", cls=Verb, epilog=SPECS)
@@ -89,7 +83,4 @@ def label_(repo: Repository, spec: str, labels: list[tuple[str, str]], as_json: 
     They stand beside the labels it was saved with, which never change, and decide where both have one.
     """
     version = repo.label(spec, dict(labels))
-    if as_json:
-        render.as_json(version.to_dict(files=False))
-    else:
-        click.echo(str(version.tag))
+    render.tag(version, json_wanted=as_json, files=False)

@@ -36,10 +36,7 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
 def init(directory: str, store: str | None, as_json: bool) -> None:
     """Make DIRECTORY a repository"""
     repo = opening.init(directory, store=store)
-    if as_json:
-        render.as_json({"path": str(repo.root), "store": str(repo.store)})
-    else:
-        click.echo(f"{repo.root}")
+    render.told({"path": str(repo.root), "store": str(repo.store)}, str(repo.root), json_wanted=as_json)
 
 
 @click.group(short_help="Read and change settings")

@@ -75,10 +75,7 @@ def hook_install(repo: Repository, as_json: bool) -> None:
     Hooks that are there stay, and run first.
     """
     done = [str(path) for path in repo.install_hooks()]
-    if as_json:
-        render.as_json({"hooks": done})
-    else:
-        click.echo("\n".join(map(render.plain, done)))
+    render.told({"hooks": done}, "\n".join(map(render.plain, done)), json_wanted=as_json)
 
 
 @hook.command("uninstall", cls=Verb)

@@ -1,7 +1,7 @@
 """Verbs of what a repository pins: pin, unpin, status."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
@@ -53,7 +53,7 @@ def pin(
         return
     # As the shell means it, not relative to the repository.
     done = repo.pin(spec, to=os.path.abspath(to) if to else None)
-    _tell(done.to_dict(), as_json, f"{done.tag}  {done.path}")
+    render.told(done.to_dict(), render.plain(f"{done.tag}  {done.path}"), json_wanted=as_json)
 
 
 @click.command(cls=Verb)
@@ -118,13 +118,6 @@ def _list(pins: Iterable[Pinned], as_json: bool) -> None:
         render.table(
             ("TAG", "ID", "PATH", "FOLLOWS"), [(str(pin.tag), pin.id[:12], pin.path, pin.follows) for pin in rows]
         )
-
-
-def _tell(facts: Mapping[str, Any], as_json: bool, text: str) -> None:
-    if as_json:
-        render.as_json(facts)
-    else:
-        click.echo(render.plain(text))
 
 
 def _note(text: str) -> None:
