@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -180,3 +181,25 @@ def test_a_repository_stays_good_when_another_process_deletes(repo: mvs.Reposito
     mvs.open(repo.root.parent).delete("bert:v1")
     with pytest.raises(NameNotFound):
         repo.get("bert")
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda repo, out, **options: repo.save_state({}, "net", **options),
+        lambda repo, out, **options: repo.save_async({}, "net", **options),
+        lambda repo, out, **options: list(repo.watch(out, "net", once=True, **options)),
+        lambda repo, out, **options: repo.run(["touch", f"{out}/ran"], watch=out, name="net", **options),
+        lambda repo, out, **options: repo.prune(keep_last=1, **options),
+    ],
+    ids=["save_state", "save_async", "watch", "run", "prune"],
+)
+def test_a_misspelled_option_that_a_verb_passes_on_is_refused_before_anything_happens(
+    repo: mvs.Repository, folder: Path, verb: Callable[..., Any]
+) -> None:
+    """A prune that passes over `where` deletes too much."""
+    saved = [repo.save(folder, "net:v1"), repo.save(folder, "net:v2")]
+    with pytest.raises(TypeError, match="wheer"):
+        verb(repo, folder, wheer="metadata.loss > 1")
+    assert repo.list() == saved[::-1]
+    assert not (folder / "ran").exists()
