@@ -9,7 +9,17 @@ from typing import NamedTuple
 
 from mvs.backends.directory import Directory
 from mvs.backends.failures import storage
-from mvs.errors import UNREADABLE, Conflict, Corrupt, NotFound, StorageFailed, StorageFull, UnsupportedFormat, command
+from mvs.errors import (
+    UNREADABLE,
+    Conflict,
+    Corrupt,
+    NotFound,
+    StorageFailed,
+    StorageFull,
+    SyncFailed,
+    UnsupportedFormat,
+    command,
+)
 from mvs.format.ids import ObjectId
 from mvs.format.layout import REPOSITORIES, STAGING
 from mvs.format.lines.pins import Pin as Lock
@@ -39,6 +49,9 @@ def register(store: Store, control: Path, host: str, *, adding: Iterable[Lock] =
 
     A repository whose own store it is need not be known while it pins nothing. What is about to be pinned is
     `adding`, before `mvs.lock` says so: cut off in between, too much is kept.
+
+    Raises:
+        SyncFailed: the disk failed, so that it may have forgotten after a power cut.
     """
     if control.name != CONTROL:
         # The home of mvs, which pins nothing.
@@ -75,6 +88,8 @@ def register(store: Store, control: Path, host: str, *, adding: Iterable[Lock] =
                 if disk.size(_key(new)) is None:
                     store.trash.take(_key(new))
                 disk.put(_key(new), new.encode())
+    except SyncFailed:
+        raise
     except (OSError, StorageFailed, *UNREADABLE):
         return False
     return True

@@ -4,11 +4,21 @@ Part of the Python API: `Repository` is a `Pinning` that git also calls, and tha
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mvs import ops
-from mvs.errors import Conflict, InvalidPath, NotARepository, NotFound, RemoteNotFound, VersionNotFound, command
+from mvs.errors import (
+    Conflict,
+    InvalidPath,
+    NotARepository,
+    NotFound,
+    RemoteNotFound,
+    SyncFailed,
+    VersionNotFound,
+    command,
+)
 from mvs.format.names import Tag
 from mvs.handles.version import SpecLike
 from mvs.repository import workspace
@@ -114,7 +124,7 @@ class Pinning(Sharing):
         with ops.lockfile.changing(self._space.control):
             path = ops.pinning.place(ops.lockfile.read(root), ref.tag.name, given)
             new = ops.pinning.pinned(ref, ops.pinning.relative(root, path), wanted)
-            ops.lockfile.changed(root, lambda pins: ops.pinning.replaced(pins, new), self._register)
+            ops.lockfile.changed(root, lambda pins: ops.pinning.replaced(pins, new), self._tell)
             self._registered()
         return _shown(new)
 
@@ -129,7 +139,7 @@ class Pinning(Sharing):
         with ops.lockfile.changing(self._space.control):
             pins = ops.lockfile.read(root)
             gone = [pin for name in names for pin in ops.pinning.chosen(pins, name)]
-            ops.lockfile.changed(root, lambda pins: [pin for pin in pins if pin not in gone], self._register)
+            ops.lockfile.changed(root, lambda pins: [pin for pin in pins if pin not in gone], self._tell)
             self._register()
         return [_shown(pin) for pin in pins if pin in gone]
 
@@ -145,7 +155,7 @@ class Pinning(Sharing):
             pins = ops.lockfile.read(root)
             given = [pin for name in names for pin in ops.pinning.chosen(pins, name)] if names else pins
             fresh = {pin.key: ops.pinning.updated(self._store, pin) for pin in given}
-            ops.lockfile.changed(root, lambda pins: [fresh.get(pin.key, pin) for pin in pins], self._register)
+            ops.lockfile.changed(root, lambda pins: [fresh.get(pin.key, pin) for pin in pins], self._tell)
             self._registered()
         moved = [(pin, fresh[pin.key]) for pin in pins if pin.key in fresh and fresh[pin.key] != pin]
         return [(_shown(before), _shown(after)) for before, after in moved]
@@ -166,7 +176,7 @@ class Pinning(Sharing):
             if merging is None:
                 return self.pins()
             found = ops.pinning.merged(*merging, prefer)
-            self._register(found)
+            self._tell(found)
             try:
                 ops.lockfile.resolved(root, found)
             except InvalidPath as error:
@@ -245,13 +255,22 @@ class Pinning(Sharing):
         moved = ops.pinning.compared(*sides)
         return [(_shown(old) if old else None, _shown(new) if new else None) for old, new in moved]
 
-    def _register(self, adding: "Iterable[Pin]" = ()) -> bool:
-        """Let the store know what is pinned, where it does not; tell whether it does."""
+    def _tell(self, adding: "Iterable[Pin]" = ()) -> bool:
+        """Let the store know what is pinned, where it does not; tell whether it does.
+
+        Raises:
+            SyncFailed: the disk failed, so that it may have forgotten after a power cut.
+        """
         return ops.sharing.register(self._store, self._space.control, workspace.host(), adding=adding)
+
+    def _register(self) -> None:
+        """Let the store know what is pinned, for whoever changes nothing of that."""
+        with suppress(SyncFailed):
+            self._tell()
 
     def _registered(self) -> None:
         """Let the store know what is pinned; where it cannot, say what that means."""
-        if not self._register():
+        if not self._tell():
             self._progress.notice(
                 f"the store '{self._store.root}' cannot be told what is pinned here: a gc there removes it once its "
                 "tags are deleted"
