@@ -24,6 +24,7 @@ class Draft:
     Attributes:
         labels: dict of str to str, editable until the block ends.
         metadata: dict of JSON values, editable until the block ends.
+        parents: the tags of the versions it is made from.
         keeps: whether the files are kept when the save itself fails; to be set before the block.
     """
 
@@ -42,12 +43,12 @@ class Draft:
     ) -> None:
         self.labels = labels
         self.metadata = metadata
+        self.parents = tuple(parents)
         self.keeps = True
         self._target = target
         self._new_session = session
         self._finish = finish
         self._root = root
-        self._parents = tuple(parents)
         self._message = message
         self._bump = bump
         self._used = False
@@ -126,7 +127,7 @@ class Draft:
         words = [name if isinstance(failure, TagExists) else self._target]
         if self._bump:
             words += ["--bump", self._bump]
-        for parent in self._parents:
+        for parent in self.parents:
             words += ["-p", str(parent)]
         if self._message:
             words += ["-m", self._message]

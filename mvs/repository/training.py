@@ -133,7 +133,7 @@ class Training(ABC):
                 return lambda: drafted(held)
             aside = snapshot.Aside(path)
             # As they are now, whatever the caller makes of his own.
-            about["labels"], about["metadata"] = draft.labels, draft.metadata
+            about["labels"], about["metadata"], about["parents"] = draft.labels, draft.metadata, draft.parents
             return lambda: aside.saved(lambda place: self.save(place, tag, move=True, **about))
 
         return saver.start(taken, busy)

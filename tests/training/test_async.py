@@ -178,6 +178,13 @@ def test_what_is_moved_makes_room_at_once(repo: mvs.Repository, folder: Path, ga
     assert (folder / "weights.bin").read_bytes() == b"the next checkpoint"
 
 
+@pytest.mark.parametrize("move", [False, True])
+def test_parents_may_be_given_one_by_one(repo: mvs.Repository, folder: Path, move: bool) -> None:
+    first = repo.save(folder, "net:v1")
+    version = repo.save_async(folder, "net:v2", parents=(spec for spec in ["net"]), move=move).result()
+    assert version.parents == (first.id,)
+
+
 def test_one_file_is_moved_under_its_name(repo: mvs.Repository, folder: Path) -> None:
     version = repo.save_async(folder / "config.json", "net", move=True).result()
     assert [file.path for file in version.files] == ["config.json"]
