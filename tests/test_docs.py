@@ -22,7 +22,7 @@ from blake3 import blake3
 import mvs
 from mvs import errors
 from mvs.errors import InvalidPath, InvalidTag, MvsError
-from mvs.format import canonical, layout, manifest, names, pack, paths
+from mvs.format import canonical, layout, manifest, names, pack, paths, remote
 from mvs.format.ids import ObjectId
 from mvs.format.lines import journal as journal_format
 from mvs.format.lines import notes, refs
@@ -298,6 +298,7 @@ def test_the_magic_lines_are_those_of_the_format() -> None:
     assert f"\n{layout.FORMAT_LINE}\nneeds-read FEATURE\nneeds-write FEATURE\n" in FORMAT
     assert f"the line `{manifest.MAGIC.decode().removesuffix(chr(10))}`" in FORMAT
     assert f"the line `{journal_format.MAGIC.decode().removesuffix(chr(10))}`" in FORMAT
+    assert f"\n{remote.TAKEN_LINE} <number> <entry>\n" in FORMAT
     assert f"\n{refs.MAGIC} <tag> <manifest id> <created>\n" in FORMAT
     assert f"\n{notes.MAGIC} <tag> <manifest id> <labels>\n" in FORMAT
     assert f"the line has at most {notes.MAX_BYTES >> 20} MiB" in FORMAT
@@ -317,6 +318,8 @@ def test_the_places_of_a_store_are_those_of_the_format() -> None:
         f"{layout.FORMAT_FILE} ",
         f"{layout.LOCK} ",
         f"{layout.PACKING} ",
+        f"{layout.WORKING} ",
+        f"{layout.TAKEN} ",
         f"{layout.OBJECTS}/ab/cdef… ",
         f"{layout.PACKS}/ab/cdef….pack ",
         f"{layout.TAGS}/<name>/@<version> ",

@@ -76,6 +76,23 @@ def json_option(function: Function) -> Function:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON")(function)
 
 
+def place_options(function: Function) -> Function:
+    """Add what says how a URL of a remote is reached."""
+    for option in (
+        click.option(
+            "--timeout", type=click.IntRange(min=1), metavar="SECONDS", help="Of silence, then try again (30)"
+        ),
+        click.option(
+            "--path-style/--host-style", default=None, help="The bucket is a part of the path, not of the host"
+        ),
+        click.option("--region", metavar="NAME", help="Of the bucket"),
+        click.option("--endpoint", metavar="URL", help="Of an S3 server that is not Amazon's"),
+        click.option("--single-writer", is_flag=True, help="Use a server that does not keep two writers apart"),
+    ):
+        function = option(function)
+    return function
+
+
 def where_option(function: Function) -> Function:
     """Add `--where`."""
     text = 'Only versions for which EXPR is true, such as "metadata.accuracy > 0.9"'

@@ -1,5 +1,6 @@
 """Remotes: their keys, and the entries of their log."""
 
+import contextlib
 import struct
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ LOG_LINE = b"mvs-log 1\n"
 # Entries are merged by so many.
 MERGED = 4
 NO_ENTRY = ObjectId(bytes(32))
+TAKEN_LINE = "mvs-taken 1"
 
 _HEAD = struct.Struct("<Q32s")
 _START = len(LOG_LINE) + _HEAD.size
@@ -173,6 +175,35 @@ def index_key(pack: ObjectId) -> str:
 def id_of(entry: bytes) -> ObjectId:
     """Return what the next entry names this one by."""
     return ObjectId(blake3(entry).digest())
+
+
+class Taken(NamedTuple):
+    """How far the log of a remote was replayed: the number and the id of the last entry."""
+
+    number: int = 0
+    last: ObjectId = NO_ENTRY
+
+    def encode(self) -> bytes:
+        """Return the bytes of the file."""
+        return f"{TAKEN_LINE} {self.number} {self.last}\n".encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Taken":
+        """Return what the bytes of the file say.
+
+        Raises:
+            CorruptRemote: they are not those of such a file.
+            UnsupportedFormat: a later release wrote them.
+        """
+        text = data[:200].decode("ascii", "replace")
+        number, _, last = text.removeprefix(f"{TAKEN_LINE} ").removesuffix("\n").partition(" ")
+        with contextlib.suppress(ValueError):
+            found = cls(int(number[:19]), ObjectId.from_hex(last))
+            if found.encode() == data:
+                return found
+        if text.startswith("mvs-taken ") and not text.startswith(f"{TAKEN_LINE} "):
+            raise UnsupportedFormat("what is known of the store was written by a later release")
+        raise CorruptRemote("the file that says how far the log of the store was taken is damaged")
 
 
 def split(run: bytes) -> list[bytes]:

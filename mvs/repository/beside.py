@@ -51,6 +51,7 @@ class Beside(Upkeep):
             NameNotFound: there is neither a version nor an alias of that name.
         """
         parsed = None if name is None else self._spec(name).name
+        self._store.look()
         return [
             AliasInfo(
                 str(alias),
@@ -120,6 +121,7 @@ class Beside(Upkeep):
         Raises:
             NotFound, Corrupt: `spec` stands for nothing, or is damaged.
         """
+        self._store.look()
         found = ops.lineage.ancestors(self._store, self._spec(spec))
         return [Version(self._store, stored, self._progress) for stored in found]
 
@@ -129,6 +131,7 @@ class Beside(Upkeep):
         Raises:
             NotFound, Corrupt: `spec` stands for nothing, or is damaged.
         """
+        self._store.look()
         found = ops.lineage.descendants(self._store, self._spec(spec), self._progress.notice)
         return [Version(self._store, stored, self._progress) for stored in found]
 
@@ -140,6 +143,7 @@ class Beside(Upkeep):
         Raises:
             NotFound, Corrupt: `spec` stands for nothing, or is damaged.
         """
+        self._store.look()
         return [
             Relative(
                 str(kin.id),

@@ -43,6 +43,8 @@ class Choosing(ABC):
         found = [stored.ref for stored in self._found(where=where)] if where is not None or not specs else []
         if not specs:
             return found
+        if where is None:
+            self._store.look()
         given = dict.fromkeys(ref for spec in specs for ref in ops.query.chosen(self._store, self._spec(spec)))
         kept = set(found)
         return [ref for ref in given if where is None or ref in kept]
@@ -57,6 +59,7 @@ class Choosing(ABC):
         offset: int = 0,
     ) -> "list[Stored]":
         """Return the versions that `Repository.list` returns for the same arguments."""
+        self._store.look()
         wanted = ops.query.Wanted(
             name,
             ops.query.labelled(labels_of(labels), self._expression(where)),

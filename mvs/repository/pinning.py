@@ -119,6 +119,7 @@ class Pinning(Sharing):
         """
         root = self._root
         wanted = self._spec(spec)
+        self._store.look()
         ref = ops.query.resolve(self._store, wanted)
         given = None if to is None else ops.pinning.relative(root, os.fspath(to))
         with ops.lockfile.changing(self._space.control):
@@ -154,6 +155,7 @@ class Pinning(Sharing):
         with ops.lockfile.changing(self._space.control):
             pins = ops.lockfile.read(root)
             given = [pin for name in names for pin in ops.pinning.chosen(pins, name)] if names else pins
+            self._store.look()
             fresh = {pin.key: ops.pinning.updated(self._store, pin) for pin in given}
             ops.lockfile.changed(root, lambda pins: [fresh.get(pin.key, pin) for pin in pins], self._tell)
             self._registered()
@@ -202,6 +204,7 @@ class Pinning(Sharing):
         root = self._root
         pins = ops.lockfile.read(root)
         self._register()
+        self._store.look()
         if missing := ops.restoring.lacking(self._store, pins):
             self._bring(missing)
         memory = self._memory()
@@ -226,6 +229,7 @@ class Pinning(Sharing):
         root = self._root
         pins = ops.lockfile.read(root)
         self._register()
+        self._store.look()
         memory = self._memory()
         remote = self._remote(None).last_seen() if self.remotes else None
         found = ops.status.status(self._store, root, pins, memory, remote, self._now())

@@ -57,6 +57,8 @@ class Repository(Training, Hooking, Beside):
                 ) from error
             raise
         self._progress: Progress = progress or Silent()
+        if space.store_remote:
+            self._store = self._working(space.store_remote)
         self._events = Events(
             space.control,
             allowed=workspace.allowed_hooks,
@@ -105,6 +107,7 @@ class Repository(Training, Hooking, Beside):
         from mvs.handles.draft import Draft  # noqa: PLC0415 - only creating needs it
 
         name, version = self._target(tag, bump)
+        self._store.look()
         ops.save.check_free(self._store, name, version)
         given = metadata_of(context, "context")
         parent_ids = self._parents(parents)
@@ -343,6 +346,7 @@ class Repository(Training, Hooking, Beside):
             AliasNotFound: there is no such alias, and never was.
         """
         wanted = self._spec(name)
+        self._store.look()
         if wanted.kind == "alias":
             told = ops.history.of_alias(self._store, Alias(wanted.name, wanted.value))
         else:
@@ -364,6 +368,7 @@ class Repository(Training, Hooking, Beside):
         self, specs: tuple[SpecLike, ...], where: str | None, *, all_versions: bool, force: bool
     ) -> builtins.list[Ref]:
         if where is None:
+            self._store.look()
             return ops.delete.plan(self._store, map(self._spec, specs), all_versions=all_versions, force=force)
         found = self._chosen(specs, where)
         if not force:
@@ -372,12 +377,14 @@ class Repository(Training, Hooking, Beside):
 
     def _load(self, spec: SpecLike) -> "Stored":
         parsed = self._parsed(spec)
+        self._store.look()
         stored = ops.query.load(self._store, parsed)
         # Only of one that is there: another may be meant for git.
         self._notice_lowered(spec, str(parsed))
         return stored
 
     def _save(self, request: "Request", source: str, take: "Take", session: "Session") -> Version:
+        self._store.look()
         self._events.before("pre-save", lambda: request.told(ops.walk.walk(source)))
         folder = ops.walk.walk(source)
         if folder.skipped:
@@ -457,6 +464,7 @@ class Repository(Training, Hooking, Beside):
         if isinstance(parent, Version):
             # It was made from this, even if its tag has been deleted since.
             return parent.tag, ObjectId.from_hex(parent.id)
+        self._store.look()
         ref = ops.query.resolve(self._store, self._spec(parent))
         return ref.tag, ref.id
 

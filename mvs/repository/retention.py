@@ -68,6 +68,7 @@ class Retention(Choosing):
             monthly=keep_monthly,
             best=keep_best,
         )
+        self._store.look()
         return ops.prune.plan(
             self._store,
             ops.query.Wanted(name, self._expression(where)),

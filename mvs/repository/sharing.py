@@ -26,6 +26,7 @@ from mvs.repository import workspace
 from mvs.repository.events import told
 from mvs.repository.upkeep import Upkeep
 from mvs.repository.workspace import Workspace
+from mvs.store.store import Store
 
 if TYPE_CHECKING:
     from mvs.ops.transfer import Beside, Mirrored, Pulled, PullPlan, Pushed, PushPlan
@@ -80,7 +81,7 @@ class Sharing(Upkeep):
         name = parse_version(name)
         if name in self.remotes:
             raise Conflict(f"there is a remote '{name}'", hint=command("mvs", "remote", "set-url", name, url))
-        given: dict[str, Any] = {"url": _absolute(url), "endpoint": endpoint, "region": region}
+        given: dict[str, Any] = {"url": located(url), "endpoint": endpoint, "region": region}
         given |= {"path-style": path_style, "timeout": timeout}
         told: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         if default or not self.remotes:
@@ -102,6 +103,8 @@ class Sharing(Upkeep):
             RemoteNotFound: there is none of this name.
         """
         self._settings(name)
+        if name == self._space.store_remote:
+            raise Conflict(f"the remote '{name}' is the store of this repository", hint="mvs config get store.remote")
         workspace.write_remote(self._space.control, name, None)
         self._reload()
 
@@ -111,7 +114,7 @@ class Sharing(Upkeep):
         Raises:
             RemoteNotFound: there is none of this name.
         """
-        workspace.write_remote(self._space.control, name, {**self._settings(name), "url": _absolute(url)})
+        workspace.write_remote(self._space.control, name, {**self._settings(name), "url": located(url)})
         self._reload()
 
     @abstractmethod
@@ -351,7 +354,18 @@ class Sharing(Upkeep):
 
     def _named(self, name: str) -> "Place":
         """Return the remote of a name, or at a URL."""
-        return self._remote(name) if name in self.remotes else self._place(name, {"url": _absolute(name)})
+        return self._remote(name) if name in self.remotes else self._place(name, {"url": located(name)})
+
+    def _working(self, name: str) -> Store:
+        """Return the store that is at a remote, of which the store here is a copy."""
+        space = self._space
+        return ops.transfer.Working(
+            space.store,
+            self._remote(name),
+            durable=space.durable,
+            view_bytes=space.cache_size,
+            progress=lambda: self._progress,
+        )
 
     def _default(self) -> str:
         if not self.remotes:
@@ -378,7 +392,12 @@ class Sharing(Upkeep):
         return self._store.remote(name, Address(settings["url"], options, settings.get("timeout", PATIENCE)), pace)
 
 
-def _absolute(url: str) -> str:
+def located(url: str) -> str:
+    """Return the URL of a remote as it is kept: a path where it is a folder.
+
+    Raises:
+        InvalidInput: it holds a password.
+    """
     from mvs.backends.buckets import Address  # noqa: PLC0415 - only transfers need it
 
     user, at, _ = url.partition("://")[2].partition("/")[0].rpartition("@")

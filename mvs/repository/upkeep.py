@@ -102,6 +102,7 @@ class Upkeep(Retention):
             Corrupt: a file cannot be read.
             StorageFailed: the disk is full, read-only or failing.
         """
+        self._store.check_kept_here("undoing a dedup")
         return ops.dedup.undo(self._store, self._chosen(specs), progress=self._progress)
 
     def du(self, *specs: SpecLike, where: str | None = None, exclusive: bool = True) -> "Total":
@@ -115,6 +116,7 @@ class Upkeep(Retention):
             NotFound: a spec stands for nothing.
             QueryError: `where` is not understood.
         """
+        self._store.check_kept_here("du")
         total = ops.usage.usage(
             self._store,
             self._chosen(specs, where),
@@ -149,6 +151,7 @@ class Upkeep(Retention):
             NotFound: a spec stands for nothing.
             CorruptRef: what a spec stands for cannot be told; without specs that is a finding.
         """
+        self._store.check_kept_here("fsck")
         return ops.fsck.fsck(
             self._store,
             list(map(self._spec, specs)),
@@ -172,6 +175,7 @@ class Upkeep(Retention):
             StoreBusy: a dedup, a gc or another repair is at work.
             StorageFailed: the disk is full, read-only or failing; what was mended stays mended.
         """
+        self._store.check_kept_here("repair")
         folder = None if source is None else os.path.abspath(os.fsdecode(source))
         if folder is not None and not os.path.isdir(folder):
             raise SourceNotFound(f"'{folder}' is no folder to repair from", hint=command("ls", "-ld", folder))
@@ -196,6 +200,7 @@ class Upkeep(Retention):
             InvalidInput: `expire` is no time.
             Corrupt: something that is needed cannot be read.
         """
+        self._store.check_kept_here("gc")
         return ops.gc.plan(
             self._store,
             self._since(expire)[1],
@@ -229,6 +234,7 @@ class Upkeep(Retention):
             Corrupt: something that is needed cannot be read; nothing was removed.
             StoreBusy: another gc or a dedup is at work.
         """
+        self._store.check_kept_here("gc")
         now, since = self._since(expire)
         host = workspace.host()
         for place in forget:

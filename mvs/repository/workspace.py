@@ -23,6 +23,7 @@ _IGNORE = "/*\n!/.gitignore\n!/config.toml\n!/hooks/\n"
 # Every setting: its type, what it is unless set, and what it means.
 SETTINGS: dict[str, tuple[type, Any, str]] = {
     "store.path": (str, "", "the store, when it is not the repository's own; relative to the folder of config.toml"),
+    "store.remote": (str, "", "the remote that is the store, as `mvs init --store URL` sets it"),
     "store.durable": (bool, True, "wait until the disk has what was saved; false risks the last saves in a power cut"),
     "store.max-size": (str, "", "what the store may take: gc drops caches, packs what is loose, prunes, until it fits"),
     "gc.auto": (str, "off", "how often a save starts a gc in the background at most, such as 1d"),
@@ -79,6 +80,11 @@ class Workspace:
         """The folder of the store."""
         path = str(self.settings.get("store.path", ""))
         return _expanded(path, "store.path", self.control) if path else self.control
+
+    @property
+    def store_remote(self) -> str:
+        """The name of the remote that is the store; empty where the store is a folder."""
+        return str(setting(self, "store.remote"))
 
     @property
     def dedup_auto(self) -> bool:

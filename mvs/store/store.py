@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 class Store:
     """Objects, refs and journal in one directory."""
 
+    # Seconds that whoever wants to make packs waits for another one who does.
+    _packing_patience = 0.0
+
     def __init__(self, path: Path, *, durable: bool = True, view_bytes: int = 1 << 62) -> None:
         """Open the store at `path`; views keep at most `view_bytes` of files made from packs.
 
@@ -150,7 +153,7 @@ class Store:
         from mvs.backends.locks import exclusive  # noqa: PLC0415 - readers take no lock
 
         try:
-            with exclusive(self._disk.path(PACKING), patience=0):
+            with exclusive(self._disk.path(PACKING), patience=self._packing_patience):
                 # Whoever held it before may have made packs.
                 self.objects.packs.forget()
                 yield
@@ -196,6 +199,12 @@ class Store:
             for arrival in ordered:
                 publisher.publish(arrival, arrival.name)
 
+    def look(self) -> None:
+        """See to it that the names are those of now; here they always are."""
+
+    def check_kept_here(self, verb: str) -> None:
+        """Refuse a verb that is about the files of the store, where these are elsewhere."""
+
     @property
     def arriving(self) -> "Arriving":
         """What was on its way here; under `packing`."""
@@ -216,7 +225,7 @@ class Store:
 
         store = Store(self.root, durable=self._disk.durable, view_bytes=self._view_bytes)
         places = [state.packs[name] for name in known.packs]
-        store.objects = Objects(store._disk, ReachingPacks(store._disk, remote.packs, places))
+        store.objects = Objects(store._disk, ReachingPacks(store._disk, remote.packs, lambda: [places]))
         store.sketches = Sketches(store._disk, store.objects, far=True)
         return store
 

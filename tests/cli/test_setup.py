@@ -54,6 +54,7 @@ def test_init_below_another_directory_goes_by_that_directory(cli: Cli, tmp_path:
 def test_config_lists_every_setting_with_its_meaning(cli: Cli) -> None:
     defaults = {
         "store.path": "",
+        "store.remote": "",
         "store.durable": True,
         "store.max-size": "",
         "gc.auto": "off",

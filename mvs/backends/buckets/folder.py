@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from mvs.backends.buckets.bucket import Advance, Found
 from mvs.backends.directory import Directory
 from mvs.backends.failures import storage
+from mvs.errors import StorageFailed
 
 _BLOCK = 4 << 20
 _TEMPS = "uploads"
@@ -21,7 +22,10 @@ class FolderBucket:
 
     def read(self, key: str) -> bytes:
         """Return the value of a key."""
-        return self._disk.read(key)
+        try:
+            return self._disk.read(key)
+        except NotADirectoryError as error:
+            raise FileNotFoundError(error.filename) from None
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         """Return a run of the value of a key; less of it at its end."""
@@ -85,7 +89,10 @@ class FolderBucket:
 
     def _make(self) -> None:
         with storage(self._root):
-            os.makedirs(self._root, exist_ok=True)
+            try:
+                os.makedirs(self._root, exist_ok=True)
+            except (FileExistsError, NotADirectoryError):
+                raise StorageFailed(f"cannot make '{self._root}': a file is in the way") from None
 
     def _adopt(self, temp: str, key: str) -> bool:
         new = self._disk.adopt(temp, key)

@@ -15,6 +15,7 @@ from mvs.cli.verb import (
     confirm,
     json_option,
     pass_repository,
+    place_options,
     where_option,
 )
 from mvs.errors import AliasMoved
@@ -194,11 +195,7 @@ def remote() -> None:
 @click.argument("name")
 @click.argument("url")
 @click.option("--default", is_flag=True, help="Meant from now on where no remote is named")
-@click.option("--single-writer", is_flag=True, help="Use a server that does not keep two writers apart")
-@click.option("--endpoint", metavar="URL", help="Of an S3 server that is not Amazon's")
-@click.option("--region", metavar="NAME", help="Of the bucket")
-@click.option("--path-style/--host-style", default=None, help="The bucket is a part of the path, not of the host")
-@click.option("--timeout", type=click.IntRange(min=1), metavar="SECONDS", help="Of silence, then try again (30)")
+@place_options
 @pass_repository
 def remote_add(
     repo: Repository,

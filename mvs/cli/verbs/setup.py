@@ -4,7 +4,7 @@ import click
 
 from mvs.cli import render
 from mvs.cli.main import main
-from mvs.cli.verb import Verb, json_option
+from mvs.cli.verb import Verb, json_option, place_options
 from mvs.repository import opening, workspace
 from mvs.repository.workspace import SETTINGS, Workspace
 
@@ -31,12 +31,34 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
 
 @click.command(cls=Verb)
 @click.argument("directory", default=".")
-@click.option("--store", metavar="PATH", help="Keep versions in PATH, which repositories may share")
+@click.option("--store", metavar="PATH|URL", help="Keep versions there, where many repositories may")
+@place_options
 @json_option
-def init(directory: str, store: str | None, as_json: bool) -> None:
-    """Make DIRECTORY a repository"""
-    repo = opening.init(directory, store=store)
-    render.told({"path": str(repo.root), "store": str(repo.store)}, str(repo.root), json_wanted=as_json)
+def init(
+    directory: str,
+    store: str | None,
+    single_writer: bool,
+    endpoint: str | None,
+    region: str | None,
+    path_style: bool | None,
+    timeout: int | None,
+    as_json: bool,
+) -> None:
+    """Make DIRECTORY a repository
+
+    A store at a URL, such as s3://bucket/prefix, is one that `mvs remote add` takes; here is what was read of it.
+    """
+    repo = opening.init(
+        directory,
+        store=store,
+        single_writer=single_writer,
+        endpoint=endpoint,
+        region=region,
+        path_style=path_style,
+        timeout=timeout,
+    )
+    kept = repo.remotes[opening.STORE]["url"] if store and "://" in store else str(repo.store)
+    render.told({"path": str(repo.root), "store": kept}, str(repo.root), json_wanted=as_json)
 
 
 @click.group(short_help="Read and change settings")

@@ -128,6 +128,11 @@ def save(
             saved = _publish(store, request, tree, staged, now=now, by=by)
         except _Vanished:
             continue
+        except TagExists:
+            if request.version is not None:
+                raise
+            # Made up at the same moment by somebody elsewhere, where the store is.
+            continue
         break
     for content in staged:
         if content.path is not None:

@@ -7,6 +7,7 @@ from mvs.ops.transfer.mirror import Mirrored, mirror, plan_mirror
 from mvs.ops.transfer.pull import Here, Pulled, PullPlan, plan_pull, pull
 from mvs.ops.transfer.push import Pushed, PushPlan, plan_push, push
 from mvs.ops.transfer.upkeep import Collection, Health, check, collect, delete, plan_collect
+from mvs.ops.transfer.working import Working
 
 __all__ = [
     "Beside",
@@ -19,6 +20,7 @@ __all__ = [
     "Pulled",
     "PushPlan",
     "Pushed",
+    "Working",
     "beside",
     "bundle",
     "check",

@@ -65,7 +65,7 @@ def plan_push(
         Corrupt: a version cannot be read.
     """
     state = remote.log.state()
-    present, new = _sorted(remote, state, refs)
+    present, new = parted(remote, state, refs)
     there = Holdings(remote.packs.indexes(state.packs.values() if new else ()))
     with telling_deleted(store, new):
         sizes = {
@@ -107,7 +107,7 @@ def push(
         StoreBusy: another process makes packs.
         VersionNotFound: a version was deleted meanwhile, and its files are gone.
     """
-    sender = _Sender(store, remote, progress, jobs, requests or jobs or REQUESTS, assumed)
+    sender = Sender(store, remote, progress, jobs, requests or jobs or REQUESTS, assumed)
     sent = 0
     packs: set[ObjectId] = set()
     changes = Changes()
@@ -115,7 +115,7 @@ def push(
     def make(state: State) -> Entry | None:
         # Again for every entry of others: what they brought need not go, and what they gave up must go again.
         nonlocal sent, changes
-        _, new = _sorted(remote, state, plan.refs)
+        _, new = parted(remote, state, plan.refs)
         changes = beside.sending(store, remote, state, [*plan.refs, *plan.present], force=plan.force)
         versions, places, count = sender.send(state, new) if new else ([], [], 0)
         if not (versions or changes.aliases or changes.notes):
@@ -141,7 +141,7 @@ def push(
     return Pushed(plan.refs, plan.present, len(packs), sent, changes.facts())
 
 
-class _Sender:
+class Sender:
     """One push under way: it remembers what it has sent."""
 
     def __init__(
@@ -219,7 +219,7 @@ class _Sender:
         return Held(*found) if found else None
 
 
-def _sorted(remote: Remote, state: State, refs: Iterable[Ref]) -> tuple[list[Ref], list[Ref]]:
+def parted(remote: Remote, state: State, refs: Iterable[Ref]) -> tuple[list[Ref], list[Ref]]:
     """Return the versions that the remote has, and those that it lacks."""
     present, new = [], []
     for ref in sorted(set(refs), key=lambda ref: ref.created):

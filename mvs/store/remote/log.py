@@ -146,6 +146,10 @@ class Log:
                 if ObjectId.of(sent.manifest) in wanted:
                     yield sent.manifest
 
+    def since(self, number: int, last: int) -> Iterator[bytes]:
+        """Yield the bytes of the entries after `number`, up to the last one or one that is not there."""
+        return self._runs(number, last)
+
     def _kept(self) -> State:
         return last_seen(self._disk, self._key)
 
@@ -240,7 +244,7 @@ def probe(bucket: Bucket) -> bool:
         bucket.create(key, first)
         return not bucket.create(key, second) and bucket.read(key) == first
     finally:
-        with contextlib.suppress(RemoteFailed):
+        with contextlib.suppress(MvsError, OSError):
             bucket.remove([key])
 
 

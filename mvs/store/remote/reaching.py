@@ -1,5 +1,6 @@
 """Objects of a remote as if they were here: records are fetched when they are decoded, and nothing else is."""
 
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 
 from mvs.backends.directory import Directory
@@ -32,16 +33,34 @@ class _FarPack(Pack):
 
 
 class ReachingPacks(Packs):
-    """The packs of a store, and behind them some of a remote."""
+    """The packs of a store, and behind them some of a remote.
 
-    def __init__(self, disk: Directory, packs: RemotePacks, places: list[PackPlace]) -> None:
+    These are in groups, each of which has all that its records refer to; the first one that has an object is it.
+    """
+
+    def __init__(
+        self, disk: Directory, packs: RemotePacks, groups: Callable[[], Iterable[Sequence[PackPlace]]]
+    ) -> None:
+        """Look behind the packs under `disk` into `groups`, which are asked for each time."""
         super().__init__(disk)
-        self._far = {place.name: _FarPack(packs, place) for place in places}
+        self._packs = packs
+        self._groups = groups
+        self._far: dict[PackPlace, _FarPack] = {}
 
     def find(self, id: ObjectId) -> tuple[Pack, Record] | None:
         """Return the record of an object and its pack, from here if it is here."""
         found = super().find(id)
         if found is not None:
             return found
-        there = [(pack, pack.index.records[id]) for pack in self._far.values() if id in pack.index.records]
-        return min(there, key=lambda held: (held[1].depth, bool(held[1].refs)), default=None)
+        for places in self._groups():
+            there = [(pack, pack.index.records[id]) for pack in self._opened(places) if id in pack.index.records]
+            if there:
+                return min(there, key=lambda held: (held[1].depth, bool(held[1].refs)))
+        return None
+
+    def _opened(self, places: Sequence[PackPlace]) -> list[_FarPack]:
+        unknown = [place for place in places if place not in self._far]
+        # Read now, several at once.
+        self._packs.indexes(unknown)
+        self._far.update((place, _FarPack(self._packs, place)) for place in unknown)
+        return [self._far[place] for place in places]

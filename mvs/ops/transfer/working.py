@@ -1,0 +1,287 @@
+"""A store that is a remote: its names are copied here, its files are fetched as they are read.
+
+What is to happen to a name is made an entry of the remote's log first, and only then happens here. So a change that
+cannot be sent has happened nowhere, and one that was cut off behind its entry is replayed from the log.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mvs.backends.directory import Directory
+from mvs.backends.locks import exclusive
+from mvs.errors import AliasMoved, Conflict, CorruptRemote, InvalidInput, RemoteChanged, VersionNotFound, command
+from mvs.format.ids import ObjectId
+from mvs.format.layout import JOURNAL, STAGING, TAGS, TAKEN, WORKING
+from mvs.format.lines.journal import Entry as Line
+from mvs.format.lines.journal import Event, Moved, Noted
+from mvs.format.lines.refs import Ref
+from mvs.format.manifest import Manifest
+from mvs.format.names import Tag
+from mvs.format.remote import Entry, Move, Note, PackPlace, Taken, id_of
+from mvs.ops import dedup
+from mvs.ops.transfer.push import Sender, parted, plan_push
+from mvs.ops.transfer.receiving import REQUESTS
+from mvs.running.progress import Progress
+from mvs.store.cache.sketches import Sketches
+from mvs.store.names.journal import Journal
+from mvs.store.objects import Objects
+from mvs.store.remote.reaching import ReachingPacks
+from mvs.store.remote.remote import Remote
+from mvs.store.remote.replaying import replay
+from mvs.store.remote.state import State
+from mvs.store.store import Store
+
+# Seconds. Whoever changes a repository may send for hours, and the next one waits for that.
+_SENDING = 24 * 3600.0
+# So many versions are kept in mind, in whose packs is looked first for what is not here.
+_SIGHTED = 64
+
+
+class Working(Store):
+    """A store whose truth is a remote. Opening it asks nothing."""
+
+    def __init__(
+        self, path: Path, remote: Remote, *, durable: bool, view_bytes: int, progress: Callable[[], Progress]
+    ) -> None:
+        super().__init__(path, durable=durable, view_bytes=view_bytes)
+        self._remote = remote
+        self._progress = progress
+        self._here = _Here(path, durable=durable)
+        self._state = remote.last_seen()
+        self._sighted: dict[str, None] = {}
+        self.objects = Objects(self._disk, ReachingPacks(self._disk, remote.packs, self._groups))
+        self.sketches = Sketches(self._disk, self.objects, far=True)
+        self.journal = _Sent(self._disk, self._send)
+        # Of the change under way: what it holds, and how far it has come.
+        self._held = ExitStack()
+        self._reached: Taken | None = None
+
+    @staticmethod
+    def begin(path: Path) -> None:
+        """Let the empty store at `path` be the copy of one that is elsewhere, unless it is that already.
+
+        Raises:
+            Conflict: it has versions of its own.
+        """
+        disk = Directory(str(path), durable=True, temps=STAGING)
+        if disk.size(TAKEN) is not None:
+            return
+        if any(disk.entries(JOURNAL)) or any(disk.entries(TAGS)):
+            raise Conflict(
+                f"'{path}' has versions of its own, so it cannot be the copy of a store that is elsewhere",
+                hint="mvs config set store.remote ''",
+            )
+        disk.put(TAKEN, Taken().encode())
+
+    def look(self) -> None:
+        """Bring the names here up to date.
+
+        Raises:
+            RemoteFailed: the remote cannot be reached.
+            RemoteChanged: it is another one than before.
+            CorruptRemote: its log is damaged.
+        """
+        state = self._remote.log.state()
+        if self._taken() != (state.number, state.last):
+            with self._here.exclusive():
+                self._take(state)
+        self._state = state
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Be the only one who changes names here, those of now.
+
+        Raises:
+            RemoteFailed, RemoteChanged, CorruptRemote: as `look`.
+            UnsupportedFormat, StoreBusy: as any store.
+        """
+        self._check_writable()
+        with exclusive(self._disk.path(WORKING), patience=_SENDING), ExitStack() as held:
+            self.look()
+            self._held, self._reached = held, None
+            yield
+            self._note_reached()
+
+    def check_kept_here(self, verb: str) -> None:
+        """Refuse a verb that is about the files of the store.
+
+        Raises:
+            InvalidInput: always.
+        """
+        name = self._remote.name
+        hints = {"gc": ("gc", "--remote", name), "fsck": ("fsck", "--remote", name)}
+        raise InvalidInput(
+            f"the store of this repository is at '{self._remote.address.url}', and {verb} is for one that is here",
+            hint=command("mvs", *hints.get(verb, ("remote", "show", name))),
+        )
+
+    def manifest(self, ref: Ref) -> Manifest:
+        """Return what any store does; what the version needs is looked for in its own packs first from then on."""
+        tag = str(ref.tag)
+        self._sighted.pop(tag, None)
+        self._sighted[tag] = None
+        if len(self._sighted) > _SIGHTED:
+            self._sighted.pop(next(iter(self._sighted)), None)
+        return super().manifest(ref)
+
+    def _groups(self) -> Iterator[Sequence[PackPlace]]:
+        state = self._state
+        for tag in reversed(list(self._sighted)):
+            if known := state.versions.get(tag):
+                yield [state.packs[name] for name in known.packs]
+        yield list(state.packs.values())
+
+    def _taken(self) -> Taken:
+        try:
+            return Taken.decode(self._disk.read(TAKEN))
+        except FileNotFoundError:
+            raise CorruptRemote(
+                f"'{self._disk.path(TAKEN)}' is not there, so nobody knows how far the log of the store was taken",
+                hint="mvs init",
+            ) from None
+
+    def _take(self, state: State) -> None:
+        """Replay what happened up to a state. Cut off anywhere, the entry that was under way is replayed again."""
+        taken = self._taken()
+        for data in self._remote.log.since(taken.number, state.number):
+            entry = Entry.decode(data)
+            if entry.previous != taken.last:
+                raise RemoteChanged(f"entry {taken.number} of the store's log is not the one that was there before")
+            replay(self._here, entry)
+            taken = Taken(entry.number, id_of(data))
+            self._disk.put(TAKEN, taken.encode())
+        if taken.number < state.number:
+            raise CorruptRemote(f"entry {taken.number + 1} of the store's log is gone")
+        if taken.number == state.number and taken.last != state.last:
+            raise RemoteChanged(f"entry {taken.number} of the store's log is not the one that was there before")
+
+    def _note_reached(self) -> None:
+        if self._reached:
+            self._disk.put(TAKEN, self._reached.encode())
+
+    def _send(self, name: str, lines: Sequence[Line]) -> None:
+        """Let the remote have what is about to happen under a name; from then on names may be changed here.
+
+        Raises:
+            TagExists, AliasMoved, VersionNotFound: somebody else was quicker.
+            RemoteFailed: it cannot be reached.
+        """
+        step = _Step.of(self._here, name, lines)
+        if step.is_empty:
+            return
+        sender = Sender(self._here, self._remote, self._progress(), None, REQUESTS, frozenset())
+        if step.saved:
+            packing = plan_push(self._here, self._remote, step.saved, progress=self._progress()).packing
+            if packing.items:
+                dedup.run(self._here, packing, progress=self._progress(), keep_loose=True)
+            # While others read names; below there is nothing left to be sent.
+            sender.send(self._remote.log.state(), step.saved)
+        self._held.enter_context(self._here.exclusive())
+        before = self._reached or self._taken()
+        made: list[Entry] = []
+
+        def make(state: State) -> Entry | None:
+            made[:] = step.entries(self._remote, state, sender)
+            return made[0] if made else None
+
+        self._state = self._remote.log.commit(make)
+        if made and made[0].number == before.number + 1:
+            self._reached = Taken(self._state.number, self._state.last)
+
+
+class _Here(Store):
+    """What is here of a store that is elsewhere: changed under `lock` as others are, and patient."""
+
+    _packing_patience = _SENDING
+
+
+class _Sent(Journal):
+    """A journal whose lines are sent before they are written."""
+
+    def __init__(self, disk: Directory, send: Callable[[str, Sequence[Line]], None]) -> None:
+        super().__init__(disk)
+        self._send = send
+
+    def append(self, name: str, entries: Sequence[Line]) -> None:
+        """Append what is about to happen under one name, which the remote has by then."""
+        self._send(name, entries)
+        super().append(name, entries)
+
+
+@dataclass(slots=True)
+class _Step:
+    """What lines of a journal come to at a remote."""
+
+    at: int
+    by: str
+    saved: list[Ref] = field(default_factory=list)
+    deleted: list[tuple[str, ObjectId]] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
+    notes: list[tuple[ObjectId, Note]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, store: Store, name: str, lines: Sequence[Line]) -> "_Step":
+        """Return what lines come to that are to be appended to the journal of a name."""
+        step = cls(lines[0].at, lines[0].by)
+        for line in lines:
+            if isinstance(line, Event):
+                tag = Tag(name, line.version)
+                if line.new is None:
+                    step.deleted += [(str(tag), line.old)] if line.old else []
+                    continue
+                ref = Ref(tag, line.new, line.created)
+                step.saved.append(ref)
+                # Of one that comes back, which has them still.
+                step.notes += [(ref.id, Note(str(tag), key, value)) for key, value in store.notes.of(ref).items()]
+            elif isinstance(line, Moved):
+                ref_before = store.refs.alias(name, line.alias) if line.old else None
+                before = ref_before.id if ref_before else None
+                step.moves.append(Move(f"{name}@{line.alias}", before, line.new.id if line.new else None))
+            elif isinstance(line, Noted):
+                tag = Tag(name, line.version)
+                step.notes += [(line.id, Note(str(tag), key, new)) for key, (_, new) in line.labels.items()]
+        return step
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of it concerns a remote."""
+        return not (self.saved or self.deleted or self.moves or self.notes)
+
+    def entries(self, remote: Remote, state: State, sender: Sender) -> list[Entry]:
+        """Return the entry that does it, for a remote in a state; none where it is so already.
+
+        Raises:
+            TagExists, AliasMoved, VersionNotFound: it can no longer be done.
+        """
+        _, new = parted(remote, state, self.saved)
+        coming = {str(ref.tag): ref.id for ref in new}
+        there = {tag: known.id for tag, known in state.versions.items()} | coming
+        ids = {(tag.partition(":")[0], id) for tag, id in there.items()} if self.moves else set()
+        for move in self.moves:
+            if state.aliases.get(move.alias) != move.old:
+                raise AliasMoved(f"somebody else has just moved the alias '{move.alias}'", hint="mvs alias list")
+            if move.new and (move.alias.partition("@")[0], move.new) not in ids:
+                raise VersionNotFound(f"what '{move.alias}' was to point at has just been deleted", hint="mvs list")
+        for id, note in self.notes:
+            if there.get(note.tag) != id:
+                raise VersionNotFound(f"'{note.tag}' has just been deleted", hint="mvs list")
+        deleted = tuple((tag, id) for tag, id in self.deleted if there.get(tag) == id)
+        moves = tuple(move for move in self.moves if move.old != move.new)
+        notes = tuple(
+            note for _, note in self.notes if state.notes.get(note.tag, {}).get(note.key) != (note.value or None)
+        )
+        versions, places, _ = sender.send(state, new) if new else ([], [], 0)
+        if not (versions or deleted or moves or notes):
+            return []
+        entry = state.next_entry(
+            self.at,
+            self.by,
+            packs=tuple(places),
+            versions=tuple(versions),
+            deleted=deleted,
+            aliases=moves,
+            notes=notes,
+        )
+        return [entry]

@@ -1,0 +1,80 @@
+"""A store in a bucket, and behind ssh: many repositories save into it at once."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mvs
+from mvs.errors import RemoteDenied, TagExists
+from tests.ops.dedup.families import save
+from tests.ops.transfer.test_push_pull import BASE, TUNED
+from tests.ops.transfer.test_working import contents
+from tests.remotes.conftest import PATIENCE
+from tests.remotes.servers import Proxy
+from tests.remotes.test_servers import at_once
+
+Begin = Callable[..., mvs.Repository]
+
+
+@pytest.fixture
+def begin(tmp_path: Path, bucket_url: str, s3: str) -> Begin:
+    """Make a repository whose store is the bucket."""
+
+    def begun(name: str, endpoint: str = s3) -> mvs.Repository:
+        return mvs.init(tmp_path / name, store=bucket_url, endpoint=endpoint, region="us-east-1", timeout=PATIENCE)
+
+    return begun
+
+
+def test_a_bucket_is_a_store(begin: Begin, tmp_path: Path) -> None:
+    ours, theirs = begin("ours"), begin("theirs")
+    save(ours, "m:base", BASE)
+    save(theirs, "m:tuned", TUNED, parents=["m:base"])
+    np.savez(tmp_path / "big.npz", small=np.arange(10.0), big=np.zeros(100))
+    ours.save(tmp_path / "big.npz", "n:v1")
+    ours.alias("m@prod", "m:tuned")
+    assert theirs.get("m@prod").read_bytes("model.safetensors") == TUNED
+    assert (theirs.get("n").path / "big.npz").read_bytes() == (tmp_path / "big.npz").read_bytes()
+    assert (theirs.get("n").tensor("small") == np.arange(10.0)).all()
+    assert (theirs.checkout("m:base", tmp_path / "out") / "model.safetensors").read_bytes() == BASE
+    assert contents(ours) == contents(theirs) == contents(begin("late"))
+
+
+def test_of_eight_who_save_at_once_all_succeed_and_a_tag_has_one_winner(begin: Begin) -> None:
+    repos = [begin(f"repo{number}") for number in range(4)]
+    # Two threads in each.
+    work = [lambda repo=repo, n=n: save_one(repo, f"own{n}:v1") for n, repo in enumerate([*repos, *repos])]
+    assert at_once([*work]) == []
+    failed = at_once([lambda repo=repo: save_one(repo, "shared:v1") for repo in repos])  # type: ignore[misc]
+    assert [type(error) for error in failed] == [TagExists] * 3
+    last = begin("last")
+    assert len(last.list()) == 9
+    assert {version.id for repo in repos for version in repo.list()} == {version.id for version in last.list()}
+    assert last.remote("store").fsck(share=1.0).findings == ()
+
+
+def save_one(repo: mvs.Repository, tag: str) -> None:
+    with repo.create(tag) as draft:
+        (draft.path / "weights.bin").write_bytes(os.urandom(1000))
+
+
+def test_a_server_that_refuses_is_an_error_and_nothing_was_saved(begin: Begin, proxy: Callable[..., Proxy]) -> None:
+    between = proxy()
+    ours, theirs = begin("ours", between.url), begin("theirs")
+    save(ours, "m:base", BASE)
+    between.plan = lambda request: 403
+    with pytest.raises(RemoteDenied):
+        save(ours, "m:tuned", TUNED)
+    assert [str(version.tag) for version in theirs.list()] == ["m:base"]
+
+
+@pytest.mark.deep
+def test_a_folder_behind_ssh_is_a_store(far: str, tmp_path: Path) -> None:
+    ours, theirs = (mvs.init(tmp_path / name, store=far) for name in ("ours", "theirs"))
+    save(ours, "m:base", BASE)
+    save(theirs, "m:tuned", TUNED, parents=["m:base"])
+    assert ours.get("m").read_bytes("model.safetensors") == TUNED
+    assert contents(ours) == contents(theirs)
