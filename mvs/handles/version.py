@@ -263,6 +263,7 @@ class Version:
             VersionNotFound: the version was deleted meanwhile, and its files are gone.
         """
         try:
+            self._store.bring(entry.blob for entry in self._manifest.tree.files)
             return self._store.views.path(self._ref.id, self._manifest.tree)
         except Corrupt as error:
             raise self._explained(error) from error
@@ -289,6 +290,7 @@ class Version:
         """
         entry = self._entry(path)
         try:
+            self._store.bring([entry.blob])
             return self._store.objects.read(entry.blob)
         except Corrupt as error:
             raise self._explained(error, path) from error
@@ -303,6 +305,7 @@ class Version:
         """
         entry = self._entry(path)
         try:
+            self._store.bring([entry.blob])
             for block in self._store.objects.verified(entry.blob):
                 yield bytes(block)
         except Corrupt as error:
@@ -347,6 +350,7 @@ class Version:
             Corrupt: a file is damaged or lost.
         """
         try:
+            self._store.bring(entry.blob for entry in self._manifest.tree.files)
             return tensors.loaded(self._store, self._manifest.tree.files)
         except Corrupt as error:
             raise self._explained(error) from error

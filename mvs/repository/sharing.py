@@ -364,6 +364,7 @@ class Sharing(Upkeep):
             self._remote(name),
             durable=space.durable,
             view_bytes=space.cache_size,
+            most=space.store_cache_size,
             progress=lambda: self._progress,
         )
 

@@ -24,6 +24,7 @@ _IGNORE = "/*\n!/.gitignore\n!/config.toml\n!/hooks/\n"
 SETTINGS: dict[str, tuple[type, Any, str]] = {
     "store.path": (str, "", "the store, when it is not the repository's own; relative to the folder of config.toml"),
     "store.remote": (str, "", "the remote that is the store, as `mvs init --store URL` sets it"),
+    "store.cache-size": (str, "20GB", "where the store is a remote, what may be kept here of its files"),
     "store.durable": (bool, True, "wait until the disk has what was saved; false risks the last saves in a power cut"),
     "store.max-size": (str, "", "what the store may take: gc drops caches, packs what is loose, prunes, until it fits"),
     "gc.auto": (str, "off", "how often a save starts a gc in the background at most, such as 1d"),
@@ -85,6 +86,15 @@ class Workspace:
     def store_remote(self) -> str:
         """The name of the remote that is the store; empty where the store is a folder."""
         return str(setting(self, "store.remote"))
+
+    @property
+    def store_cache_size(self) -> int:
+        """How many bytes of the files of a store that is elsewhere are kept here.
+
+        Raises:
+            InvalidConfig: the setting is no size.
+        """
+        return self._parsed("store.cache-size", parse_size, "20GB")
 
     @property
     def dedup_auto(self) -> bool:

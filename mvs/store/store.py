@@ -202,6 +202,9 @@ class Store:
     def look(self) -> None:
         """See to it that the names are those of now; here they always are."""
 
+    def bring(self, ids: Iterable[ObjectId]) -> None:
+        """See to it that objects which are about to be read whole are here, as far as they are anywhere."""
+
     def check_kept_here(self, verb: str) -> None:
         """Refuse a verb that is about the files of the store, where these are elsewhere."""
 

@@ -55,6 +55,7 @@ def test_config_lists_every_setting_with_its_meaning(cli: Cli) -> None:
     defaults = {
         "store.path": "",
         "store.remote": "",
+        "store.cache-size": "20GB",
         "store.durable": True,
         "store.max-size": "",
         "gc.auto": "off",

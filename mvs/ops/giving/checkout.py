@@ -98,6 +98,7 @@ def run(store: Store, plan: CheckoutPlan, *, link: bool, force: bool, progress: 
     if not fresh and not force and os.listdir(plan.dest):
         _check_unforced(plan)
     todo = [entry for entry in plan.files if entry.path not in plan.present]
+    store.bring(entry.blob for entry in todo)
     parent = os.path.dirname(os.path.abspath(plan.dest)) if fresh else plan.dest
     building = os.path.join(parent, f".mvs-checkout-{os.urandom(8).hex()}")
     with storage(parent):

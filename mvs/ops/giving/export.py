@@ -48,6 +48,7 @@ def export(
     files = choose(tree.files, include, exclude, tag)
     folders = tree.dirs if len(files) == len(tree.files) else ()
     _check_place(store, dest, tag, force=force)
+    store.bring(entry.blob for entry in files)
     beside = f"{dest}.{os.urandom(4).hex()}.tmp"
     place = Directory(os.path.dirname(os.path.abspath(dest)), durable=True, temps="")
     progress.start("exporting", sum(entry.size for entry in files))

@@ -1,6 +1,6 @@
 """Pulling: versions of a remote become versions of this store."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from mvs.errors import CorruptRemote, MissingObject, TagExists, command
@@ -12,12 +12,15 @@ from mvs.format.pack import Record
 from mvs.format.remote import PackPlace
 from mvs.ops.transfer import beside
 from mvs.ops.transfer.beside import Beside, Protects
-from mvs.ops.transfer.holdings import Holdings, by_pack, closure
+from mvs.ops.transfer.holdings import Held, Holdings, by_pack, closure
 from mvs.ops.transfer.receiving import REQUESTS, receive
 from mvs.running.progress import Progress
 from mvs.store.remote.remote import Remote
 from mvs.store.remote.state import State
 from mvs.store.store import Store
+
+# Packs, which of their records, and whether that is all of them.
+Coming = tuple[tuple[PackPlace, tuple[Record, ...], bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class PullPlan:
     remote: str
     manifests: tuple[Manifest, ...]
     present: tuple[Ref, ...]
-    packs: tuple[tuple[PackPlace, tuple[Record, ...], bool], ...]
+    packs: Coming
     state: State
 
     @property
@@ -98,11 +101,15 @@ def plan_pull(store: Store, remote: Remote, tags: Iterable[str], state: State) -
         raise CorruptRemote(
             f"object {min(missing)}, which '{manifests[0].tag}' needs, is neither at '{remote.name}' nor here"
         )
-    packs = []
-    for name, records in by_pack(found).items():
-        index = remote.packs.index(places[name])
-        packs.append((places[name], tuple(records), len(records) == len(index.records)))
-    return PullPlan(remote.name, tuple(manifests), tuple(present), tuple(packs), state)
+    return PullPlan(remote.name, tuple(manifests), tuple(present), coming(remote, places, found), state)
+
+
+def coming(remote: Remote, places: Mapping[ObjectId, PackPlace], found: Mapping[ObjectId, Held]) -> Coming:
+    """Return what travels where some records are to come: of each pack some of them, or all."""
+    return tuple(
+        (places[name], tuple(records), len(records) == len(remote.packs.index(places[name]).records))
+        for name, records in by_pack(found).items()
+    )
 
 
 def pull(
@@ -129,13 +136,14 @@ def pull(
         RemoteFailed: the remote cannot be reached.
         StoreBusy: another process makes packs.
     """
-    # Nobody packs meanwhile: so what comes is of objects that this store lacks, and no circle can come about.
-    with store.packing(), store.session() as session:
-        plan = plan_pull(store, remote, tags, remote.log.state())
-        arrivals, received = receive(store, remote, plan.packs, session.path, progress, jobs or REQUESTS)
-        store.accept(arrivals, session.path)
-        store.arriving.clear()
-    refs = tuple(_publish(store, manifest, now=now, by=by) for manifest in plan.manifests)
+    with store.session() as session:
+        # Nobody packs meanwhile: so what comes is of objects that this store lacks, and no circle can come about.
+        with store.packing():
+            plan = plan_pull(store, remote, tags, remote.log.state())
+            arrivals, received = receive(store, remote, plan.packs, session.path, progress, jobs or REQUESTS)
+            store.accept(arrivals, session.path)
+            store.arriving.clear()
+        refs = tuple(_publish(store, manifest, now=now, by=by) for manifest in plan.manifests)
     found = beside.receive(
         store, remote, plan.state, [*refs, *plan.present], force=force, protects=protects, now=now, by=by
     )

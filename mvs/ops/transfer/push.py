@@ -206,6 +206,10 @@ class Sender:
         """
         while True:
             found, missing = closure(blobs, lambda other: there.find(other) or self._find(other), self._assumed)
+            if missing:
+                # Of a store that is elsewhere itself.
+                self._store.bring(missing)
+                found, missing = closure(blobs, lambda other: there.find(other) or self._find(other), self._assumed)
             if not missing:
                 return {id: held for id, held in found.items() if there.find(id) is None}
             # Bases of what is packed may be loose themselves, and belong to other versions.

@@ -4,16 +4,26 @@ What is to happen to a name is made an entry of the remote's log first, and only
 cannot be sent has happened nowhere, and one that was cut off behind its entry is replayed from the log.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mvs.backends.directory import Directory
 from mvs.backends.locks import exclusive
-from mvs.errors import AliasMoved, Conflict, CorruptRemote, InvalidInput, RemoteChanged, VersionNotFound, command
+from mvs.errors import (
+    AliasMoved,
+    Conflict,
+    CorruptRemote,
+    InvalidInput,
+    RemoteChanged,
+    StoreBusy,
+    VersionNotFound,
+    command,
+)
 from mvs.format.ids import ObjectId
-from mvs.format.layout import JOURNAL, STAGING, TAGS, TAKEN, WORKING
+from mvs.format.layout import JOURNAL, STAGING, TAGS, TAKEN, WORKING, pack_path
 from mvs.format.lines.journal import Entry as Line
 from mvs.format.lines.journal import Event, Moved, Noted
 from mvs.format.lines.refs import Ref
@@ -21,9 +31,12 @@ from mvs.format.manifest import Manifest
 from mvs.format.names import Tag
 from mvs.format.remote import Entry, Move, Note, PackPlace, Taken, id_of
 from mvs.ops import dedup
+from mvs.ops.transfer.holdings import Held, Holdings, closure
+from mvs.ops.transfer.pull import coming
 from mvs.ops.transfer.push import Sender, parted, plan_push
-from mvs.ops.transfer.receiving import REQUESTS
+from mvs.ops.transfer.receiving import REQUESTS, receive
 from mvs.running.progress import Progress
+from mvs.store.cache.evicting import evict
 from mvs.store.cache.sketches import Sketches
 from mvs.store.names.journal import Journal
 from mvs.store.objects import Objects
@@ -43,10 +56,19 @@ class Working(Store):
     """A store whose truth is a remote. Opening it asks nothing."""
 
     def __init__(
-        self, path: Path, remote: Remote, *, durable: bool, view_bytes: int, progress: Callable[[], Progress]
+        self,
+        path: Path,
+        remote: Remote,
+        *,
+        durable: bool,
+        view_bytes: int,
+        most: int,
+        progress: Callable[[], Progress],
     ) -> None:
+        """Copy names of `remote` to `path`, and keep at most so many bytes of its files there."""
         super().__init__(path, durable=durable, view_bytes=view_bytes)
         self._remote = remote
+        self._most = most
         self._progress = progress
         self._here = _Here(path, durable=durable)
         self._state = remote.last_seen()
@@ -103,6 +125,53 @@ class Working(Store):
             self._held, self._reached = held, None
             yield
             self._note_reached()
+            with suppress(StoreBusy), self.packing():
+                self._evict(0)
+
+    def bring(self, ids: Iterable[ObjectId]) -> None:
+        """Fetch objects that are to be read whole, and make room for them; several requests at once.
+
+        While somebody else makes packs nothing is fetched: then they are fetched as they are read.
+
+        Raises:
+            CorruptRemote: what came is not what it is named after.
+            RemoteFailed: the remote cannot be reached.
+        """
+        here = _Whole(self._here)
+        wanted = [id for id in ids if id not in here]
+        here.touch(self._disk)
+        if not wanted:
+            return
+        with suppress(StoreBusy), self.packing():
+            for group in self._groups():
+                places = {place.name: place for place in group}
+                there = Holdings(self._remote.packs.indexes(group))
+                found, missing = closure(wanted, there.find, _Whole(self._here))
+                if missing:
+                    continue
+                packs = coming(self._remote, places, found)
+                with suppress(StoreBusy), exclusive(self._disk.path(WORKING), patience=0):
+                    # Nobody has added anything that is not sent.
+                    size = sum(record.length for _, records, _ in packs for record in records)
+                    if self._evict(size):
+                        found, missing = closure(wanted, there.find, _Whole(self._here))
+                        packs = coming(self._remote, places, found)
+                with self._here.session() as session:
+                    arrivals, _ = receive(self._here, self._remote, packs, session.path, self._progress(), REQUESTS)
+                    self._here.accept(arrivals, session.path)
+                    self._here.arriving.clear()
+                for packed in (self._here.objects.packs, self.objects.packs):
+                    packed.forget()
+                return
+
+    def _evict(self, wanted: int) -> int:
+        """Make room; for whoever holds `working` and `packing`. Return the bytes that went."""
+
+        def elsewhere() -> set[ObjectId]:
+            indexes = self._remote.packs.indexes(self._state.packs.values())
+            return {id for index in indexes.values() for id in index.records}
+
+        return evict(self._disk, self._here.objects, self._most, wanted, elsewhere)
 
     def check_kept_here(self, verb: str) -> None:
         """Refuse a verb that is about the files of the store.
@@ -189,6 +258,42 @@ class Working(Store):
         self._state = self._remote.log.commit(make)
         if made and made[0].number == before.number + 1:
             self._reached = Taken(self._state.number, self._state.last)
+
+
+class _Whole:
+    """The objects that can be read without the remote."""
+
+    def __init__(self, store: Store) -> None:
+        self._objects = store.objects
+        self._packs: set[ObjectId] = set()
+
+    def __contains__(self, id: object) -> bool:
+        if not isinstance(id, ObjectId):
+            return False
+        found, missing = closure([id], self._find, _Loose(self._objects))
+        if not missing:
+            self._packs.update(held.pack for held in found.values())
+        return not missing
+
+    def touch(self, disk: Directory) -> None:
+        """Note that what was found is used: what is not goes first."""
+        for name in self._packs:
+            with suppress(OSError):
+                os.utime(disk.path(pack_path(name)))
+
+    def _find(self, id: ObjectId) -> Held | None:
+        place = self._objects.packs.place(id)
+        return Held(*place) if place else None
+
+
+class _Loose:
+    """The objects that have a file of their own."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, ObjectId) and self._objects.is_loose(id)
 
 
 class _Here(Store):

@@ -477,3 +477,101 @@ def test_how_far_the_log_was_taken_is_not_guessed(damage: bytes, ours: mvs.Repos
     (ours.root / "taken").write_bytes(damage)
     with pytest.raises(CorruptRemote):
         ours.list()
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, repo: mvs.Repository) -> tuple[mvs.Repository, Counting]:
+    """Open a repository again; return it, and what it asks from now on."""
+    made: list[Counting] = []
+
+    def counting(bucket: Bucket) -> Bucket:
+        made.append(Counting(bucket))
+        return made[-1]
+
+    with monkeypatch.context() as patch:
+        reached(patch, counting)
+        again = mvs.open(repo.root)
+        again.list()
+    return again, made[0]
+
+
+def test_what_is_read_whole_is_fetched_once_and_only_that(
+    ours: mvs.Repository, theirs: mvs.Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {name: np.random.default_rng(n).bytes(300_000) for n, name in enumerate(("a.bin", "b.bin", "c.bin"))}
+    save(ours, "net:v1", files)
+    repo, bucket = asked(monkeypatch, theirs)
+    repo.checkout("net:v1", tmp_path / "a", include=["a.bin"])
+    assert 300_000 < repo._store.disk_usage("packs") < 400_000
+    for _ in range(2):
+        assert b"".join(repo.get("net:v1").blocks("b.bin")) == files["b.bin"]
+        assert (repo.get("net:v1").path / "c.bin").read_bytes() == files["c.bin"]
+        assert repo.get("net:v1").read_bytes("a.bin") == files["a.bin"]
+    repo.export("net:v1", tmp_path / "out.tar")
+    assert len([each for each in bucket.asked if each.startswith("range packs/")]) <= 4
+
+
+def test_what_is_kept_here_is_bounded(ours: mvs.Repository, theirs: mvs.Repository) -> None:
+    rng = np.random.default_rng(3)
+    data = {f"net:v{n}": rng.bytes(200_000) for n in range(8)}
+    repos = []
+    for repo in (ours, theirs):
+        with open(repo.root / "config.toml", "a") as file:
+            file.write('cache-size = "500kB"\n')
+        repos.append(mvs.open(repo.root))
+    for tag, content in data.items():
+        save(repos[0], tag, content)
+        assert repos[0]._store.disk_usage("objects", "packs") < 600_000
+    for _ in range(2):
+        for tag, content in data.items():
+            for repo in repos:
+                assert repo.get(tag).read_bytes("model.safetensors") == content
+                assert repo._store.disk_usage("objects", "packs") < 600_000
+
+
+def test_what_was_used_last_stays(
+    ours: mvs.Repository, theirs: mvs.Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(3)
+    data = {f"net:v{n}": rng.bytes(200_000) for n in range(5)}
+    for tag, content in data.items():
+        save(ours, tag, content)
+    with open(theirs.root / "config.toml", "a") as file:
+        file.write('cache-size = "700kB"\n')
+    repo, bucket = asked(monkeypatch, theirs)
+    for n in range(1, 5):
+        for tag in ("net:v0", f"net:v{n}"):
+            assert repo.get(tag).read_bytes("model.safetensors") == data[tag]
+    assert len([each for each in bucket.asked if each.startswith("range packs/")]) == 5
+
+
+def test_a_version_larger_than_all_that_is_kept_can_be_saved_read_and_pulled(
+    ours: mvs.Repository, theirs: mvs.Repository, tmp_path: Path
+) -> None:
+    for repo in (ours, theirs):
+        with open(repo.root / "config.toml", "a") as file:
+            file.write('cache-size = "1kB"\n')
+    apart = mvs.init(tmp_path / "apart")
+    for n in range(3):
+        save(apart, f"net:v{n}", os.urandom(200_000))
+    save(apart, "net:v3", TUNED)
+    apart.add_remote("origin", str(tmp_path / "elsewhere"))
+    apart.push()
+    small, other = mvs.open(ours.root), mvs.open(theirs.root)
+    small.add_remote("elsewhere", str(tmp_path / "elsewhere"))
+    assert len(small.pull(remote="elsewhere").refs) == 4
+    save(small, "net:v4", BASE, parents=["net:v3"])
+    for version in apart.list():
+        assert other.get(version.tag).read_bytes("model.safetensors") == version.read_bytes("model.safetensors")
+        assert (other.get(version.tag).path / "model.safetensors").exists()
+    assert other.get("net:v4").read_bytes("model.safetensors") == BASE
+
+
+def test_what_is_elsewhere_can_be_pushed_further(ours: mvs.Repository, theirs: mvs.Repository, tmp_path: Path) -> None:
+    save(ours, "net:v1", BASE)
+    save(ours, "net:v2", TUNED, parents=["net:v1"])
+    theirs.add_remote("elsewhere", str(tmp_path / "elsewhere"))
+    theirs.push("net:v2", remote="elsewhere")
+    theirs.bundle(tmp_path / "net.mvs")
+    for source in (str(tmp_path / "elsewhere"), str(tmp_path / "net.mvs")):
+        got = mvs.clone(source, tmp_path / f"got-{Path(source).name}")
+        assert got.get("net:v2").read_bytes("model.safetensors") == TUNED
