@@ -81,7 +81,7 @@ class Log:
         if began:
             self._check(began, last)
         elif not self.exists():
-            raise RemoteFailed("there is no remote at that place: it has no 'format'", hint="mvs remote list")
+            raise _nowhere()
         else:
             for data in self._runs(0, self.tip()):
                 state.apply(data)
@@ -177,6 +177,8 @@ class Log:
         try:
             data = self._bucket.read(entry_key(number))
         except FileNotFoundError:
+            if not self.exists():
+                raise _nowhere() from None
             data = b""
         if id_of(data) != id:
             raise RemoteChanged(
@@ -246,6 +248,10 @@ def probe(bucket: Bucket) -> bool:
     finally:
         with contextlib.suppress(MvsError, OSError):
             bucket.remove([key])
+
+
+def _nowhere() -> RemoteFailed:
+    return RemoteFailed("there is no remote at that place: it has no 'format'", hint="mvs remote list")
 
 
 def _folder(key: str) -> str:
