@@ -13,7 +13,8 @@ from tests.ops.dedup.families import save
 from tests.ops.transfer.test_push_pull import BASE, TUNED
 from tests.ops.transfer.test_working import contents
 from tests.remotes.conftest import PATIENCE
-from tests.remotes.servers import Proxy
+from tests.remotes.servers import Proxy, Request
+from tests.remotes.test_kill import command
 from tests.remotes.test_servers import at_once
 
 Begin = Callable[..., mvs.Repository]
@@ -61,6 +62,7 @@ def save_one(repo: mvs.Repository, tag: str) -> None:
         (draft.path / "weights.bin").write_bytes(os.urandom(1000))
 
 
+@pytest.mark.deep
 def test_a_server_that_refuses_is_an_error_and_nothing_was_saved(begin: Begin, proxy: Callable[..., Proxy]) -> None:
     between = proxy()
     ours, theirs = begin("ours", between.url), begin("theirs")
@@ -78,3 +80,35 @@ def test_a_folder_behind_ssh_is_a_store(far: str, tmp_path: Path) -> None:
     save(theirs, "m:tuned", TUNED, parents=["m:base"])
     assert ours.get("m").read_bytes("model.safetensors") == TUNED
     assert contents(ours) == contents(theirs)
+
+
+@pytest.mark.parametrize("counts", [pytest.param(False, marks=pytest.mark.deep), True])
+def test_who_is_killed_as_the_entry_goes_out_has_saved_all_or_nothing(
+    counts: bool, begin: Begin, proxy: Callable[..., Proxy], tmp_path: Path
+) -> None:
+    """Killed before the entry is there, nobody ever sees a version; behind it, all do, also where it was killed."""
+    sent = False
+
+    def plan(request: Request) -> str | None:
+        nonlocal sent
+        if request.method == "PUT" and "/log/" in request.path and not sent:
+            sent = True
+            return "deaf" if counts else "stall"
+        return "stall" if sent else None
+
+    between = proxy()
+    ours, theirs = begin("ours", between.url), begin("theirs")
+    save(ours, "m:base", BASE)
+    (tmp_path / "tuned.bin").write_bytes(TUNED)
+    between.plan = plan
+    process = command(ours, "save", str(tmp_path / "tuned.bin"), "m:tuned", "--move")
+    while process.poll() is None and not between.stalled.wait(0.02):
+        pass
+    process.kill()
+    assert process.wait() != 0
+    assert (tmp_path / "tuned.bin").exists()
+    assert [version.version for version in theirs.list()] == ["tuned", "base"][not counts :]
+    between.plan = lambda request: None
+    assert contents(ours) == contents(theirs)
+    assert ours.save(tmp_path / "tuned.bin", "m:tuned") == theirs.get("m:tuned")
+    assert theirs.get("m:tuned").read_bytes("tuned.bin") == TUNED

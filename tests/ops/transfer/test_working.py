@@ -1,5 +1,6 @@
 """A store that is elsewhere: what one repository saves all others have, and what cannot be sent has not happened."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
@@ -8,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import mvs
 from mvs.backends.buckets import Address, Bucket, open_bucket
@@ -17,6 +20,7 @@ from mvs.errors import (
     Conflict,
     CorruptRemote,
     InvalidInput,
+    MvsError,
     RemoteChanged,
     RemoteFailed,
     StorageFailed,
@@ -575,3 +579,74 @@ def test_what_is_elsewhere_can_be_pushed_further(ours: mvs.Repository, theirs: m
     for source in (str(tmp_path / "elsewhere"), str(tmp_path / "net.mvs")):
         got = mvs.clone(source, tmp_path / f"got-{Path(source).name}")
         assert got.get("net:v2").read_bytes("model.safetensors") == TUNED
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["ours", "theirs"]),
+        st.sampled_from(
+            "save reuse delete force restore alias unalias back label unlabel there forget apart push pull".split()
+        ),
+        st.sampled_from(["m", "n"]),
+        st.integers(0, 2),
+        st.integers(0, 2),
+    ),
+    min_size=5,
+    max_size=20,
+)
+
+
+def agree(steps: list[tuple[str, str, str, int, int]], folder: Path) -> None:
+    """Do steps in two repositories with one store, and one that pushes there; in the end all say the same."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    url = f"file://{folder}/far"
+    repos = {name: mvs.init(folder / name, store=url) for name in ("ours", "theirs")}
+    apart = mvs.init(folder / "apart")
+    apart.add_remote("origin", url)
+    for who, what, name, version, value in steps:
+        repo, tag, alias = repos[who], f"{name}:v{version}", f"{name}@prod"
+        (folder / "file").write_bytes(b"%d" % value)
+        with contextlib.suppress(MvsError):
+            if what in ("save", "reuse"):
+                repo.save(folder / "file", tag, reuse_tag=what == "reuse")
+            elif what in ("delete", "force"):
+                repo.delete(tag, force=what == "force")
+            elif what == "restore":
+                repo.restore(tag)
+            elif what == "alias":
+                repo.alias(alias, tag)
+            elif what == "unalias":
+                repo.delete_alias(alias)
+            elif what == "back":
+                repo.rollback_alias(alias)
+            elif what in ("label", "unlabel"):
+                repo.label(tag, {"key": str(value) if what == "label" else None})
+            elif what == "there":
+                repo.remote("store").delete(tag, force=True)
+            elif what == "forget":
+                shutil.rmtree(repo.root / "cache", ignore_errors=True)
+                repos[who] = mvs.open(repo.root)
+            elif what == "apart":
+                apart.alias(alias, apart.save(folder / "file", tag))
+                apart.label(tag, {"other": str(value)})
+            elif what == "push":
+                apart.push(force=bool(value))
+            else:
+                apart.pull()
+    late = mvs.init(folder / "late", store=url)
+    assert contents(repos["ours"]) == contents(repos["theirs"]) == contents(late)
+    assert {str(version.tag) for version in late.list()} == {str(version.tag) for version in late.remote().list()}
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_whatever_is_done_all_say_the_same(steps: list[tuple[str, str, str, int, int]], tmp_path: Path) -> None:
+    agree(steps, tmp_path / "agree")
+
+
+@pytest.mark.deep
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_whatever_is_done_all_say_the_same_deep(steps: list[tuple[str, str, str, int, int]], tmp_path: Path) -> None:
+    agree(steps, tmp_path / "agree")
