@@ -1,10 +1,15 @@
 """Which packs hold what, and what else is needed to decode it."""
 
+import os
 from collections.abc import Callable, Container, Iterable, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
+from mvs.backends.directory import Directory
 from mvs.format.ids import ObjectId
+from mvs.format.layout import pack_path
 from mvs.format.pack import Index, Record
+from mvs.store.objects import Objects
 
 
 class Held(NamedTuple):
@@ -62,3 +67,39 @@ def by_pack(found: Mapping[ObjectId, Held]) -> dict[ObjectId, list[Record]]:
     for held in found.values():
         packs.setdefault(held.pack, []).append(held.record)
     return {name: sorted(records, key=lambda record: record.offset) for name, records in sorted(packs.items())}
+
+
+class Whole:
+    """The objects that can be read without the remote."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._packs: set[ObjectId] = set()
+
+    def __contains__(self, id: object) -> bool:
+        if not isinstance(id, ObjectId):
+            return False
+        found, missing = closure([id], self._find, _Loose(self._objects))
+        if not missing:
+            self._packs.update(held.pack for held in found.values())
+        return not missing
+
+    def touch(self, disk: Directory) -> None:
+        """Note that what was found is used: what is not goes first."""
+        for name in self._packs:
+            with suppress(OSError):
+                os.utime(disk.path(pack_path(name)))
+
+    def _find(self, id: ObjectId) -> Held | None:
+        place = self._objects.packs.place(id)
+        return Held(*place) if place else None
+
+
+class _Loose:
+    """The objects that have a file of their own."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, ObjectId) and self._objects.is_loose(id)

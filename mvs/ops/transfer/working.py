@@ -4,37 +4,32 @@ What is to happen to a name is made an entry of the remote's log first, and only
 cannot be sent has happened nowhere, and one that was cut off behind its entry is replayed from the log.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from mvs.backends.directory import Directory
 from mvs.backends.locks import exclusive
 from mvs.errors import (
-    AliasMoved,
     Conflict,
     CorruptRemote,
     InvalidInput,
     RemoteChanged,
     StoreBusy,
-    VersionNotFound,
     command,
 )
 from mvs.format.ids import ObjectId
-from mvs.format.layout import JOURNAL, STAGING, TAGS, TAKEN, WORKING, pack_path
+from mvs.format.layout import JOURNAL, STAGING, TAGS, TAKEN, WORKING
 from mvs.format.lines.journal import Entry as Line
-from mvs.format.lines.journal import Event, Moved, Noted
 from mvs.format.lines.refs import Ref
 from mvs.format.manifest import Manifest
-from mvs.format.names import Tag
-from mvs.format.remote import Entry, Move, Note, PackPlace, Taken, id_of
+from mvs.format.remote import Entry, PackPlace, Taken, id_of
 from mvs.ops import dedup
-from mvs.ops.transfer.holdings import Held, Holdings, closure
+from mvs.ops.transfer.holdings import Holdings, Whole, closure
 from mvs.ops.transfer.pull import coming
-from mvs.ops.transfer.push import Sender, parted, plan_push
+from mvs.ops.transfer.push import Sender, plan_push
 from mvs.ops.transfer.receiving import REQUESTS, receive
+from mvs.ops.transfer.step import Step
 from mvs.running.progress import Progress
 from mvs.store.cache.evicting import evict
 from mvs.store.cache.sketches import Sketches
@@ -137,7 +132,7 @@ class Working(Store):
             CorruptRemote: what came is not what it is named after.
             RemoteFailed: the remote cannot be reached.
         """
-        here = _Whole(self._here)
+        here = Whole(self._here.objects)
         wanted = [id for id in ids if id not in here]
         here.touch(self._disk)
         if not wanted:
@@ -146,7 +141,7 @@ class Working(Store):
             for group in self._groups():
                 places = {place.name: place for place in group}
                 there = Holdings(self._remote.packs.indexes(group))
-                found, missing = closure(wanted, there.find, _Whole(self._here))
+                found, missing = closure(wanted, there.find, Whole(self._here.objects))
                 if missing:
                     continue
                 packs = coming(self._remote, places, found)
@@ -154,7 +149,7 @@ class Working(Store):
                     # Nobody has added anything that is not sent.
                     size = sum(record.length for _, records, _ in packs for record in records)
                     if self._evict(size):
-                        found, missing = closure(wanted, there.find, _Whole(self._here))
+                        found, missing = closure(wanted, there.find, Whole(self._here.objects))
                         packs = coming(self._remote, places, found)
                 with self._here.session() as session:
                     arrivals, _ = receive(self._here, self._remote, packs, session.path, self._progress(), REQUESTS)
@@ -237,7 +232,7 @@ class Working(Store):
             TagExists, AliasMoved, VersionNotFound: somebody else was quicker.
             RemoteFailed: it cannot be reached.
         """
-        step = _Step.of(self._here, name, lines)
+        step = Step.of(self._here, name, lines)
         if step.is_empty:
             return
         sender = Sender(self._here, self._remote, self._progress(), None, REQUESTS, frozenset())
@@ -260,42 +255,6 @@ class Working(Store):
             self._reached = Taken(self._state.number, self._state.last)
 
 
-class _Whole:
-    """The objects that can be read without the remote."""
-
-    def __init__(self, store: Store) -> None:
-        self._objects = store.objects
-        self._packs: set[ObjectId] = set()
-
-    def __contains__(self, id: object) -> bool:
-        if not isinstance(id, ObjectId):
-            return False
-        found, missing = closure([id], self._find, _Loose(self._objects))
-        if not missing:
-            self._packs.update(held.pack for held in found.values())
-        return not missing
-
-    def touch(self, disk: Directory) -> None:
-        """Note that what was found is used: what is not goes first."""
-        for name in self._packs:
-            with suppress(OSError):
-                os.utime(disk.path(pack_path(name)))
-
-    def _find(self, id: ObjectId) -> Held | None:
-        place = self._objects.packs.place(id)
-        return Held(*place) if place else None
-
-
-class _Loose:
-    """The objects that have a file of their own."""
-
-    def __init__(self, objects: Objects) -> None:
-        self._objects = objects
-
-    def __contains__(self, id: object) -> bool:
-        return isinstance(id, ObjectId) and self._objects.is_loose(id)
-
-
 class _Here(Store):
     """What is here of a store that is elsewhere: changed under `lock` as others are, and patient."""
 
@@ -313,80 +272,3 @@ class _Sent(Journal):
         """Append what is about to happen under one name, which the remote has by then."""
         self._send(name, entries)
         super().append(name, entries)
-
-
-@dataclass(slots=True)
-class _Step:
-    """What lines of a journal come to at a remote."""
-
-    at: int
-    by: str
-    saved: list[Ref] = field(default_factory=list)
-    deleted: list[tuple[str, ObjectId]] = field(default_factory=list)
-    moves: list[Move] = field(default_factory=list)
-    notes: list[tuple[ObjectId, Note]] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, store: Store, name: str, lines: Sequence[Line]) -> "_Step":
-        """Return what lines come to that are to be appended to the journal of a name."""
-        step = cls(lines[0].at, lines[0].by)
-        for line in lines:
-            if isinstance(line, Event):
-                tag = Tag(name, line.version)
-                if line.new is None:
-                    step.deleted += [(str(tag), line.old)] if line.old else []
-                    continue
-                ref = Ref(tag, line.new, line.created)
-                step.saved.append(ref)
-                # Of one that comes back, which has them still.
-                step.notes += [(ref.id, Note(str(tag), key, value)) for key, value in store.notes.of(ref).items()]
-            elif isinstance(line, Moved):
-                ref_before = store.refs.alias(name, line.alias) if line.old else None
-                before = ref_before.id if ref_before else None
-                step.moves.append(Move(f"{name}@{line.alias}", before, line.new.id if line.new else None))
-            elif isinstance(line, Noted):
-                tag = Tag(name, line.version)
-                step.notes += [(line.id, Note(str(tag), key, new)) for key, (_, new) in line.labels.items()]
-        return step
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing of it concerns a remote."""
-        return not (self.saved or self.deleted or self.moves or self.notes)
-
-    def entries(self, remote: Remote, state: State, sender: Sender) -> list[Entry]:
-        """Return the entry that does it, for a remote in a state; none where it is so already.
-
-        Raises:
-            TagExists, AliasMoved, VersionNotFound: it can no longer be done.
-        """
-        _, new = parted(remote, state, self.saved)
-        coming = {str(ref.tag): ref.id for ref in new}
-        there = {tag: known.id for tag, known in state.versions.items()} | coming
-        ids = {(tag.partition(":")[0], id) for tag, id in there.items()} if self.moves else set()
-        for move in self.moves:
-            if state.aliases.get(move.alias) != move.old:
-                raise AliasMoved(f"somebody else has just moved the alias '{move.alias}'", hint="mvs alias list")
-            if move.new and (move.alias.partition("@")[0], move.new) not in ids:
-                raise VersionNotFound(f"what '{move.alias}' was to point at has just been deleted", hint="mvs list")
-        for id, note in self.notes:
-            if there.get(note.tag) != id:
-                raise VersionNotFound(f"'{note.tag}' has just been deleted", hint="mvs list")
-        deleted = tuple((tag, id) for tag, id in self.deleted if there.get(tag) == id)
-        moves = tuple(move for move in self.moves if move.old != move.new)
-        notes = tuple(
-            note for _, note in self.notes if state.notes.get(note.tag, {}).get(note.key) != (note.value or None)
-        )
-        versions, places, _ = sender.send(state, new) if new else ([], [], 0)
-        if not (versions or deleted or moves or notes):
-            return []
-        entry = state.next_entry(
-            self.at,
-            self.by,
-            packs=tuple(places),
-            versions=tuple(versions),
-            deleted=deleted,
-            aliases=moves,
-            notes=notes,
-        )
-        return [entry]

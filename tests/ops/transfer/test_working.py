@@ -585,7 +585,23 @@ STEPS = st.lists(
     st.tuples(
         st.sampled_from(["ours", "theirs"]),
         st.sampled_from(
-            "save reuse delete force restore alias unalias back label unlabel there forget apart push pull".split()
+            [
+                "save",
+                "reuse",
+                "delete",
+                "force",
+                "restore",
+                "alias",
+                "unalias",
+                "back",
+                "label",
+                "unlabel",
+                "there",
+                "forget",
+                "apart",
+                "push",
+                "pull",
+            ]
         ),
         st.sampled_from(["m", "n"]),
         st.integers(0, 2),
