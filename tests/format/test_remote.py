@@ -16,6 +16,7 @@ from mvs.format.remote import (
     Note,
     PackPlace,
     Sent,
+    Taken,
     entry_key,
     format_line,
     is_single_writer,
@@ -96,3 +97,19 @@ def test_the_format_of_a_remote_is_told_and_a_later_one_refused() -> None:
         is_single_writer(b"mvs-remote 1 sharded\n")
     with pytest.raises(CorruptRemote):
         is_single_writer(b"<html>")
+
+
+@given(st.builds(Taken, NUMBERS, IDS))
+def test_how_far_a_log_was_taken_is_read_as_it_was_written(taken: Taken) -> None:
+    assert Taken.decode(taken.encode()) == taken
+
+
+@given(st.binary(max_size=120) | st.builds(lambda tail: b"mvs-taken 1 " + tail, st.binary(max_size=90)))
+def test_what_is_no_such_line_is_refused(data: bytes) -> None:
+    with pytest.raises(CorruptRemote):
+        Taken.decode(data)
+
+
+def test_how_far_a_later_release_took_a_log_is_not_guessed() -> None:
+    with pytest.raises(UnsupportedFormat):
+        Taken.decode(Taken().encode().replace(b"taken 1", b"taken 2"))

@@ -32,6 +32,9 @@ def make(root: Path) -> None:
         repo.push()
         repo.remote().delete("acme/bert:v3")
         repo.remote().gc()
+        working = mvs.init(place / "working", store=f"file://{root}/remote")
+        working.list()
+        shutil.copyfile(working.root / "taken", root / "taken")
         shutil.copyfile(repo.store / "journal" / "acme" / "bert" / "@events", root / "events")
 
 

@@ -8,7 +8,7 @@ import pytest
 import mvs
 from mvs.errors import UnsupportedFormat
 from mvs.format.lines.journal import MAGIC, Agreed, decode
-from mvs.format.remote import Entry, Move, Note, split
+from mvs.format.remote import Entry, Move, Note, Taken, id_of, split
 
 GOLDEN = Path(__file__).parent / "remotes-1"
 ENTRIES = sorted(path for path in (GOLDEN / "remote" / "log").iterdir() if "-" not in path.name)
@@ -47,6 +47,14 @@ def test_moves_and_notes_of_the_entries() -> None:
     assert second.notes == (Note("acme/bert:v1", "stage", None),)
     run = (GOLDEN / "remote" / "log" / "000000000001-000000000004").read_bytes()
     assert split(run) == [path.read_bytes() for path in ENTRIES]
+
+
+def test_a_store_elsewhere_goes_on_where_it_was(golden: mvs.Repository, tmp_path: Path) -> None:
+    repo = mvs.init(tmp_path / "working", store=f"file://{tmp_path}/remote")
+    assert [(v.id, v.aliases, v.notes) for v in repo.list()] == [(v.id, v.aliases, v.notes) for v in golden.list()]
+    taken = (GOLDEN / "taken").read_bytes()
+    assert (repo.root / "taken").read_bytes() == taken
+    assert Taken.decode(taken) == (4, id_of(ENTRIES[3].read_bytes()))
 
 
 def test_what_both_sides_had_in_common_is_read() -> None:

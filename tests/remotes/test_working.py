@@ -1,7 +1,9 @@
 """A store in a bucket, and behind ssh: many repositories save into it at once."""
 
 import os
+import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -112,3 +114,42 @@ def test_who_is_killed_as_the_entry_goes_out_has_saved_all_or_nothing(
     assert contents(ours) == contents(theirs)
     assert ours.save(tmp_path / "tuned.bin", "m:tuned") == theirs.get("m:tuned")
     assert theirs.get("m:tuned").read_bytes("tuned.bin") == TUNED
+
+
+@pytest.mark.deep
+def test_readers_and_writers_of_two_repositories_with_hardly_any_room(tmp_path: Path) -> None:
+    """What is removed to make room is at the remote, or nobody reads it; whoever misses it fetches it."""
+    repos = []
+    for name in ("ours", "theirs"):
+        repo = mvs.init(tmp_path / name, store=f"file://{tmp_path}/far")
+        with open(repo.root / "config.toml", "a") as file:
+            file.write('cache-size = "300kB"\n')
+        repos.append(repo)
+
+    def write(repo: mvs.Repository, seed: int) -> None:
+        for n in range(8):
+            with repo.create("net", bump="patch", metadata={"seed": seed * 100 + n}) as draft:
+                (draft.path / "w.bin").write_bytes(random.Random(seed * 100 + n).randbytes(100_000))
+            if n % 4 == 3:
+                repo.delete(draft.version.tag)
+
+    def read(repo: mvs.Repository, seed: int) -> None:
+        choose = random.Random(seed)
+        for _ in range(60):
+            if found := repo.list():
+                version = choose.choice(found)
+                wanted = random.Random(version.metadata["seed"]).randbytes(100_000)
+                assert version.read_bytes("w.bin") == wanted
+                assert (version.path / "w.bin").read_bytes() == wanted
+
+    work = [
+        partial(does, mvs.open(repo.root), 2 * n + m)
+        for n, repo in enumerate(repos)
+        for m in range(2)
+        for does in (write, read)
+    ]
+    assert at_once([*work]) == []
+    assert contents(repos[0]) == contents(repos[1])
+    assert len(repos[0].list()) == 24
+    assert repos[0].remote("store").fsck(share=1.0).findings == ()
+    assert all(repo._store.disk_usage("objects", "packs") < 400_000 for repo in repos)

@@ -4,8 +4,10 @@ What is to happen to a name is made an entry of the remote's log first, and only
 cannot be sent has happened nowhere, and one that was cut off behind its entry is replayed from the log.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from mvs.backends.directory import Directory
@@ -15,12 +17,14 @@ from mvs.errors import (
     CorruptRemote,
     InvalidInput,
     RemoteChanged,
+    StorageFailed,
     StoreBusy,
     command,
 )
 from mvs.format.ids import ObjectId
 from mvs.format.layout import JOURNAL, STAGING, TAGS, TAKEN, WORKING
 from mvs.format.lines.journal import Entry as Line
+from mvs.format.lines.journal import Event
 from mvs.format.lines.refs import Ref
 from mvs.format.manifest import Manifest
 from mvs.format.remote import Entry, PackPlace, Taken, id_of
@@ -67,13 +71,16 @@ class Working(Store):
         self._progress = progress
         self._here = _Here(path, durable=durable)
         self._state = remote.last_seen()
-        self._sighted: dict[str, None] = {}
+        # The one that was looked at last comes first.
+        self._sighted: list[str] = []
+        self._lock = threading.Lock()
         self.objects = Objects(self._disk, ReachingPacks(self._disk, remote.packs, self._groups))
         self.sketches = Sketches(self._disk, self.objects, far=True)
-        self.journal = _Sent(self._disk, self._send)
+        self.journal = _Sent(self._disk, self._send, self._here.next_time)
         # Of the change under way: what it holds, and how far it has come.
-        self._held = ExitStack()
+        self._held, self._is_held = ExitStack(), False
         self._reached: Taken | None = None
+        self._overtaken: set[str] = set()
 
     @staticmethod
     def begin(path: Path) -> None:
@@ -100,8 +107,12 @@ class Working(Store):
             RemoteChanged: it is another one than before.
             CorruptRemote: its log is damaged.
         """
+        # Before the log: a clone that nobody has made a repository asks nobody, and a log only grows.
+        taken = self._taken()
         state = self._remote.log.state()
-        if self._taken() != (state.number, state.last):
+        if state.number < taken.number:
+            raise _changed(taken.number)
+        if taken != (state.number, state.last):
             with self._here.exclusive():
                 self._take(state)
         self._state = state
@@ -117,16 +128,19 @@ class Working(Store):
         self._check_writable()
         with exclusive(self._disk.path(WORKING), patience=_SENDING), ExitStack() as held:
             self.look()
-            self._held, self._reached = held, None
+            self._held, self._is_held, self._reached, self._overtaken = held, False, None, set()
             yield
+            for name in self._overtaken:
+                # What is saved is not the latest where others have saved meanwhile.
+                self._here.refs.settle(name)
             self._note_reached()
-            with suppress(StoreBusy), self.packing():
+            with suppress(StorageFailed), self.packing():
                 self._evict(0)
 
     def bring(self, ids: Iterable[ObjectId]) -> None:
         """Fetch objects that are to be read whole, and make room for them; several requests at once.
 
-        While somebody else makes packs nothing is fetched: then they are fetched as they are read.
+        While somebody else makes packs, or where there is no room, nothing is fetched: they are then as they are read.
 
         Raises:
             CorruptRemote: what came is not what it is named after.
@@ -137,7 +151,7 @@ class Working(Store):
         here.touch(self._disk)
         if not wanted:
             return
-        with suppress(StoreBusy), self.packing():
+        with suppress(StorageFailed), self.packing():
             for group in self._groups():
                 places = {place.name: place for place in group}
                 there = Holdings(self._remote.packs.indexes(group))
@@ -183,16 +197,13 @@ class Working(Store):
 
     def manifest(self, ref: Ref) -> Manifest:
         """Return what any store does; what the version needs is looked for in its own packs first from then on."""
-        tag = str(ref.tag)
-        self._sighted.pop(tag, None)
-        self._sighted[tag] = None
-        if len(self._sighted) > _SIGHTED:
-            self._sighted.pop(next(iter(self._sighted)), None)
+        with self._lock:
+            self._sighted = [str(ref.tag), *(tag for tag in self._sighted if tag != str(ref.tag))][:_SIGHTED]
         return super().manifest(ref)
 
     def _groups(self) -> Iterator[Sequence[PackPlace]]:
         state = self._state
-        for tag in reversed(list(self._sighted)):
+        for tag in self._sighted:
             if known := state.versions.get(tag):
                 yield [state.packs[name] for name in known.packs]
         yield list(state.packs.values())
@@ -212,18 +223,19 @@ class Working(Store):
         for data in self._remote.log.since(taken.number, state.number):
             entry = Entry.decode(data)
             if entry.previous != taken.last:
-                raise RemoteChanged(f"entry {taken.number} of the store's log is not the one that was there before")
+                raise _changed(taken.number)
             replay(self._here, entry)
             taken = Taken(entry.number, id_of(data))
             self._disk.put(TAKEN, taken.encode())
         if taken.number < state.number:
             raise CorruptRemote(f"entry {taken.number + 1} of the store's log is gone")
         if taken.number == state.number and taken.last != state.last:
-            raise RemoteChanged(f"entry {taken.number} of the store's log is not the one that was there before")
+            raise _changed(taken.number)
 
     def _note_reached(self) -> None:
         if self._reached:
             self._disk.put(TAKEN, self._reached.encode())
+            self._reached = None
 
     def _send(self, name: str, lines: Sequence[Line]) -> None:
         """Let the remote have what is about to happen under a name; from then on names may be changed here.
@@ -241,18 +253,29 @@ class Working(Store):
             if packing.items:
                 dedup.run(self._here, packing, progress=self._progress(), keep_loose=True)
             # While others read names; below there is nothing left to be sent.
-            sender.send(self._remote.log.state(), step.saved)
-        self._held.enter_context(self._here.exclusive())
-        before = self._reached or self._taken()
+            sender.send(self._state, step.saved)
+        if not self._is_held:
+            self._held.enter_context(self._here.exclusive())
+            self._is_held = True
+        # What was sent before in this change has happened here by now.
+        self._note_reached()
         made: list[Entry] = []
 
         def make(state: State) -> Entry | None:
+            if state.number > self._taken().number:
+                # Somebody else was quicker: that happens here first, too.
+                self._take(state)
+                self._overtaken.add(name)
             made[:] = step.entries(self._remote, state, sender)
             return made[0] if made else None
 
         self._state = self._remote.log.commit(make)
-        if made and made[0].number == before.number + 1:
+        if made:
             self._reached = Taken(self._state.number, self._state.last)
+
+
+def _changed(number: int) -> RemoteChanged:
+    return RemoteChanged(f"entry {number} of the store's log is not the one that was there before")
 
 
 class _Here(Store):
@@ -264,11 +287,24 @@ class _Here(Store):
 class _Sent(Journal):
     """A journal whose lines are sent before they are written."""
 
-    def __init__(self, disk: Directory, send: Callable[[str, Sequence[Line]], None]) -> None:
+    def __init__(
+        self,
+        disk: Directory,
+        send: Callable[[str, Sequence[Line]], None],
+        next_time: Callable[[str, int], int],
+    ) -> None:
         super().__init__(disk)
         self._send = send
+        self._next_time = next_time
 
     def append(self, name: str, entries: Sequence[Line]) -> None:
         """Append what is about to happen under one name, which the remote has by then."""
         self._send(name, entries)
-        super().append(name, entries)
+        at = self._next_time(name, entries[0].at)
+        later = at - entries[0].at
+        # As in any other repository, where what others did meanwhile comes before it.
+        super().append(name, [_at(line, line.at + later) for line in entries] if later else entries)
+
+
+def _at(line: Line, at: int) -> Line:
+    return replace(line, at=at) if isinstance(line, Event) else line._replace(at=at)

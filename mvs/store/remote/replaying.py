@@ -58,6 +58,8 @@ def _save(store: Store, data: bytes, entry: Entry) -> None:
     tag = manifest.tag
     ref = Ref(tag, ObjectId.of(data), manifest.created)
     if store.refs.read(tag) == ref:
+        # Whoever was cut off behind it may have taken it for the latest.
+        store.refs.settle(tag.name)
         return
     with store.adding() as adding:
         adding.put(data)

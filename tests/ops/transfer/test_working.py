@@ -175,10 +175,16 @@ def test_of_two_who_move_an_alias_one_loses(
 def test_what_others_do_while_one_saves_is_seen(
     ours: mvs.Repository, theirs: mvs.Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow = overtaken(ours.root, monkeypatch, lambda: save(theirs, "other:v1", b"theirs"))
+    def meanwhile() -> None:
+        save(theirs, "other:v1", b"theirs")
+        save(theirs, "net:v2", b"later")
+
+    slow = overtaken(ours.root, monkeypatch, meanwhile)
     save(slow, "net:v1", b"ours")
+    slow.label("net:v1", {"stage": "old"})
     assert contents(slow) == contents(theirs)
-    assert len(slow.list()) == 2
+    assert len(slow.list()) == 3
+    assert slow.get("net") == theirs.get("net") == theirs.get("net:v2")
 
 
 def test_what_cannot_be_sent_has_not_happened(
@@ -469,6 +475,8 @@ def test_a_log_that_was_put_back_is_noticed(ours: mvs.Repository, tmp_path: Path
     with pytest.raises(RemoteChanged):
         ours.list()
     shutil.rmtree(ours.root / "cache")
+    with pytest.raises(RemoteChanged):
+        mvs.open(ours.root).list()
     other = mvs.init(tmp_path / "other", store=f"file://{tmp_path}/far")
     save(other, "net:v2", b"something else")
     with pytest.raises(RemoteChanged):
@@ -558,6 +566,10 @@ def test_a_version_larger_than_all_that_is_kept_can_be_saved_read_and_pulled(
     for n in range(3):
         save(apart, f"net:v{n}", os.urandom(200_000))
     save(apart, "net:v3", TUNED)
+    apart.alias("net@prod", "net:v3")
+    apart.alias("net@old", "net:v0")
+    apart.label("net:v1", {"stage": "old"})
+    apart.label("net:v2", {"stage": "old"})
     apart.add_remote("origin", str(tmp_path / "elsewhere"))
     apart.push()
     small, other = mvs.open(ours.root), mvs.open(theirs.root)
@@ -568,6 +580,8 @@ def test_a_version_larger_than_all_that_is_kept_can_be_saved_read_and_pulled(
         assert other.get(version.tag).read_bytes("model.safetensors") == version.read_bytes("model.safetensors")
         assert (other.get(version.tag).path / "model.safetensors").exists()
     assert other.get("net:v4").read_bytes("model.safetensors") == BASE
+    assert [other.get(spec).version for spec in ("net@prod", "net@old")] == ["v3", "v0"]
+    assert contents(small) == contents(other)
 
 
 def test_what_is_elsewhere_can_be_pushed_further(ours: mvs.Repository, theirs: mvs.Repository, tmp_path: Path) -> None:
