@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from mvs.backends.buckets.bucket import Advance, Found
 from mvs.backends.directory import Directory
 from mvs.backends.failures import storage
-from mvs.errors import StorageFailed
+from mvs.errors import RemoteFailed
 
 _BLOCK = 4 << 20
 _TEMPS = "uploads"
@@ -92,7 +92,7 @@ class FolderBucket:
             try:
                 os.makedirs(self._root, exist_ok=True)
             except (FileExistsError, NotADirectoryError):
-                raise StorageFailed(f"cannot make '{self._root}': a file is in the way") from None
+                raise RemoteFailed(f"cannot make '{self._root}': a file is in the way") from None
 
     def _adopt(self, temp: str, key: str) -> bool:
         new = self._disk.adopt(temp, key)

@@ -23,7 +23,6 @@ from mvs.errors import (
     MvsError,
     RemoteChanged,
     RemoteFailed,
-    StorageFailed,
     TagExists,
     TagTaken,
     VersionNotFound,
@@ -461,7 +460,7 @@ def test_versions_of_its_own_are_never_taken_for_a_copy(tmp_path: Path, url: str
 
 def test_where_there_is_no_remote_none_is_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StorageFailed, match="in the way"):
+    with pytest.raises(RemoteFailed, match="in the way"):
         mvs.init(tmp_path / "repo", store=f"file://{tmp_path}/file/below")
     assert not (tmp_path / "repo" / ".mvs").exists()
 
