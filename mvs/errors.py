@@ -20,7 +20,8 @@
     │   ├── SourceNotFound      25  the path to save is missing or unreadable
     │   ├── AmbiguousSpec       26  several answer; the message lists them
     │   ├── TensorNotInVersion  27
-    │   └── RemoteNotFound      28
+    │   ├── RemoteNotFound      28
+    │   └── NotPulled           29  a file of it is at a remote, and not here
     ├── Conflict                30  something is there already; nothing was changed
     │   ├── TagExists           31
     │   │   └── TagTaken        32  the tag was deleted and stays taken
@@ -225,6 +226,13 @@ class RemoteNotFound(NotFound):
 
     kind = "remote-not-found"
     exit_code = 28
+
+
+class NotPulled(NotFound):
+    """A file of a version was left at a remote when the version was pulled."""
+
+    kind = "not-pulled"
+    exit_code = 29
 
 
 class Conflict(MvsError):

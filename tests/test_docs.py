@@ -25,7 +25,7 @@ from mvs.errors import InvalidPath, InvalidTag, MvsError
 from mvs.format import canonical, layout, manifest, names, pack, paths, remote
 from mvs.format.ids import ObjectId
 from mvs.format.lines import journal as journal_format
-from mvs.format.lines import notes, refs
+from mvs.format.lines import notes, partial, refs
 from mvs.format.lines.journal import Agreed, Event, Moved, Noted, Target
 from mvs.format.paths import check_path
 from mvs.repository.workspace import SETTINGS
@@ -302,6 +302,8 @@ def test_the_magic_lines_are_those_of_the_format() -> None:
     assert f"\n{refs.MAGIC} <tag> <manifest id> <created>\n" in FORMAT
     assert f"\n{notes.MAGIC} <tag> <manifest id> <labels>\n" in FORMAT
     assert f"the line has at most {notes.MAX_BYTES >> 20} MiB" in FORMAT
+    assert f"\n{partial.MAGIC} <tag> <manifest id> <what>\n" in FORMAT
+    assert f"A line has at most {partial.MAX_BYTES >> 20} MiB" in FORMAT
     assert {"packs"} == layout.READ_FEATURES | layout.WRITE_FEATURES
     assert f"This release knows one feature, `packs` (`{layout.NEEDS_PACKS}`)" in FORMAT
     assert f"\n{pack.PACK_LINE.decode()[:-1]}\\n\n" in FORMAT
@@ -326,6 +328,7 @@ def test_the_places_of_a_store_are_those_of_the_format() -> None:
         f"{layout.TAGS}/<name>/@{names.LATEST} ",
         f"{layout.ALIASES}/<name>/@<alias> ",
         f"{layout.NOTES}/<name>/@<version> ",
+        f"{layout.PARTIAL}/<manifest id> ",
         f"{layout.JOURNAL}/<name>/{layout.EVENTS} ",
         f"{layout.STAGING}/<session>/ ",
         f"{layout.RESCUED}/<session>/ ",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mvs.ops.gc import Result as GcResult
     from mvs.ops.refs.prune import Plan as PrunePlan
 
+# As many paths are told one by one.
+_FEW = 8
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -119,6 +121,8 @@ def version(found: Version, stored: "Usage | None" = None) -> None:
         *(("base", base) for base in (stored.bases if stored else ())),
         *(("parent", parent) for parent in found.parents),
         *(("broken", plain(path)) for path in found.broken),
+        ("absent", f"{len(found.absent)} files were not pulled" if len(found.absent) > _FEW else ""),
+        *(("absent", plain(path)) for path in found.absent if len(found.absent) <= _FEW),
         ("aliases", " ".join(found.aliases)),
         ("labels", plain(pairs(found.saved_labels))),
         ("notes", plain(pairs(found.notes))),

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from mvs.errors import Corrupt, FileNotInVersion, VersionNotFound
+from mvs.errors import UNREADABLE, Corrupt, FileNotInVersion, NotPulled, TensorNotInVersion, VersionNotFound
 from mvs.format.lines import journal
 from mvs.format.lines.journal import Moved, Noted
 from mvs.format.manifest import FileEntry
 from mvs.format.names import Tag
 from mvs.handles import tensors
 from mvs.handles.tensors import TensorInfo
+from mvs.ops.find import absent
 from mvs.ops.find.query import Stored, was_deleted
 from mvs.running.progress import Progress
 from mvs.store.store import Store
@@ -252,6 +253,14 @@ class Version:
         return tuple(entry.path for entry in self._manifest.tree.files if entry.blob in lost) if lost else ()
 
     @property
+    def absent(self) -> tuple[str, ...]:
+        """The paths of files that were not pulled, and are not here; empty where the version is whole."""
+        try:
+            return tuple(entry.path for entry in absent.absent(self._store, self._ref, self._manifest))
+        except UNREADABLE:
+            return ()
+
+    @property
     def path(self) -> Path:
         """A read-only folder with the files, made without copying where the store has them loose.
 
@@ -259,6 +268,7 @@ class Version:
         open or mapped can be read on, others are gone until `path` is asked for again.
 
         Raises:
+            NotPulled: it is at a remote, and not here.
             MissingObject: the store lost a file.
             VersionNotFound: the version was deleted meanwhile, and its files are gone.
         """
@@ -273,6 +283,7 @@ class Version:
 
         Raises:
             FileNotInVersion: there is no such file in it.
+            NotPulled: it is at a remote, and not here.
             MissingObject: the store lost the file.
         """
         entry = self._entry(path)
@@ -300,6 +311,7 @@ class Version:
 
         Raises:
             FileNotInVersion: there is no such file in it.
+            NotPulled: it is at a remote, and not here.
             MissingObject: the store lost the file.
             CorruptObject: what was yielded is not what was saved.
         """
@@ -336,9 +348,12 @@ class Version:
             Corrupt: it is damaged or lost.
         """
         try:
-            return tensors.read(
-                self._store, self.tag, self._manifest.tree.files, name, file=file, progress=self._progress
-            )
+            # It may lie in a file that is here.
+            files = self._store.here(self._ref.id, self._manifest)
+            return tensors.read(self._store, self.tag, files, name, file=file, progress=self._progress)
+        except TensorNotInVersion:
+            absent.check(self._store, self._ref, self._manifest, self._manifest.tree.files)
+            raise
         except Corrupt as error:
             raise self._explained(error) from error
 
@@ -376,6 +391,8 @@ class Version:
         }
         if self.broken:
             facts["broken"] = list(self.broken)
+        if self.absent:
+            facts["absent"] = list(self.absent)
         if files:
             facts["files"] = [file._asdict() for file in self.files]
         return facts
@@ -398,7 +415,15 @@ class Version:
                 return entry
         raise FileNotInVersion(f"no file '{path}' in '{self.tag}'", hint=f"mvs show {self.tag}")
 
-    def _explained(self, error: Corrupt, path: str = "") -> Corrupt | VersionNotFound:
+    def _explained(self, error: Corrupt, path: str = "") -> Corrupt | VersionNotFound | NotPulled:
+        files = [entry for entry in self._manifest.tree.files if path in ("", entry.path)]
+        try:
+            absent.check(self._store, self._ref, self._manifest, files)
+        except NotPulled as found:
+            return found
+        except UNREADABLE:
+            # What is wrong already is told.
+            pass
         if not self._store.refs.exists(self.tag):
             return was_deleted(self.tag)
         what = f"file '{path}' of '{self.tag}'" if path else f"version '{self.tag}'"

@@ -173,7 +173,14 @@ class Sharing(Upkeep):
         self._events.after("post-push", lambda: _told(plan))
         return done
 
-    def plan_pull(self, *specs: str, where: str | None = None, remote: str | None = None) -> "PullPlan":
+    def plan_pull(
+        self,
+        *specs: str,
+        where: str | None = None,
+        remote: str | None = None,
+        include: Iterable[str] = (),
+        exclude: Iterable[str] = (),
+    ) -> "PullPlan":
         """Return what `pull` would bring with the same arguments, and change nothing.
 
         Raises:
@@ -181,13 +188,16 @@ class Sharing(Upkeep):
         """
         place = self._remote(remote)
         state = place.log.state()
-        return ops.transfer.plan_pull(self._store, place, self._wanted(place, state, specs, where), state)
+        wanted = self._wanted(place, state, specs, where)
+        return ops.transfer.plan_pull(self._store, place, wanted, state, include=include, exclude=exclude)
 
     def pull(
         self,
         *specs: str,
         where: str | None = None,
         remote: str | None = None,
+        include: Iterable[str] = (),
+        exclude: Iterable[str] = (),
         force: bool = False,
         jobs: int | None = None,
         limit_rate: int | None = None,
@@ -198,12 +208,17 @@ class Sharing(Upkeep):
         decoded and compared with its id before any version appears. An interrupted pull goes on where it was. `jobs`
         is how many requests are under way at once, 4 without; `limit_rate` how many bytes a second come.
 
+        With `include` and `exclude`, globs as those of `checkout`, only the files come that match; the versions are
+        here all the same, and a later pull brings more of them. What needs a file that did not come says so
+        (NotPulled).
+
         Their aliases and notes come with them, as far as they changed there since both sides had the same. What changed
         on both sides stays as it is on each, as does a protected alias, and is in `beside.differs` of what is returned;
         with `force` what is there wins.
 
         Raises:
             NotFound: a spec, or the remote, stands for nothing.
+            FileNotInVersion: no file matches `include`.
             QueryError: `where` is not understood.
             TagExists: this store has a tag with other content.
             Corrupt: what came is not what it says it is; nothing of it is in the store.
@@ -212,7 +227,7 @@ class Sharing(Upkeep):
         """
         place = self._remote(remote, limit_rate)
         wanted = self._wanted(place, place.log.state(), specs, where)
-        return self._pulled(place, wanted, force=force, jobs=jobs)
+        return self._pulled(place, wanted, force=force, jobs=jobs, include=include, exclude=exclude)
 
     def plan_mirror(self, source: str, target: str) -> "Mirrored":
         """Return what `mirror` would do with the same arguments, and change nothing.
@@ -307,7 +322,16 @@ class Sharing(Upkeep):
         with ops.transfer.bundle.opened(self._store, os.fspath(path)) as place:
             return self._pulled(place, tags(place.log.state(), specs, place.name), force=False)
 
-    def _pulled(self, place: "Place", wanted: list[str], *, force: bool, jobs: int | None = None) -> "Pulled":
+    def _pulled(
+        self,
+        place: "Place",
+        wanted: list[str],
+        *,
+        force: bool,
+        jobs: int | None = None,
+        include: Iterable[str] = (),
+        exclude: Iterable[str] = (),
+    ) -> "Pulled":
         done = ops.transfer.pull(
             self._store,
             place,
@@ -318,6 +342,8 @@ class Sharing(Upkeep):
             protects=self._protects,
             force=force,
             jobs=jobs,
+            include=include,
+            exclude=exclude,
         )
         self._tell_differing(done.beside, place.name, settled=place.is_bundle)
         return done

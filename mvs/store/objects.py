@@ -60,6 +60,10 @@ class Objects:
         """Tell whether the object has a file of its own."""
         return self._disk.size(object_path(id)) is not None
 
+    def is_here(self, id: ObjectId) -> bool:
+        """Tell whether the object is there, loose or in a pack as far as packs are known; nothing of it is read."""
+        return self.is_loose(id) or self._packed_size(id) is not None
+
     def is_lost(self, id: ObjectId) -> bool:
         """Tell whether an object has no file of its own because of damage: a repair says so, or it is no file."""
         if self.is_loose(id):

@@ -24,9 +24,10 @@ from mvs.format.layout import (
     with_packs,
 )
 from mvs.format.lines.refs import Ref
-from mvs.format.manifest import Manifest, Said, said
+from mvs.format.manifest import FileEntry, Manifest, Said, said
 from mvs.store.names.journal import Journal
 from mvs.store.names.notes import NoteBook
+from mvs.store.names.partials import Partials
 from mvs.store.names.refs import Refs
 from mvs.store.objects import Adding, Objects
 
@@ -70,6 +71,7 @@ class Store:
         self.refs = Refs(self._disk)
         self.notes = NoteBook(self._disk)
         self.journal = Journal(self._disk)
+        self.partials = Partials(self._disk)
 
     @cached_property
     def probes(self) -> "Probes":
@@ -330,6 +332,22 @@ class Store:
         if manifest.tag != ref.tag or manifest.created != ref.created:
             raise CorruptManifest(f"the ref of '{ref.tag}' names the manifest of '{manifest.tag}'")
         return manifest
+
+    def here(self, id: ObjectId, manifest: Manifest) -> tuple[FileEntry, ...]:
+        """Return the files that must be here of the version with manifest `id`: all but what was not pulled.
+
+        Raises:
+            CorruptRef, UnsupportedFormat: what was not pulled cannot be told.
+        """
+        files = manifest.tree.files
+        partial = self.partials.read(id)
+        if partial is None:
+            return files
+        absent = {blob for blob in partial.blobs if not self.objects.is_here(blob)}
+        if absent:
+            # What is known of packs may be old.
+            self.objects.packs.forget()
+        return tuple(each for each in files if each.blob not in absent or self.objects.is_here(each.blob))
 
     def said(self, ref: Ref) -> Said:
         """Return what the manifest says that a ref names: its bytes are verified, but what they say is checked in part.

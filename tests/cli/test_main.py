@@ -196,6 +196,16 @@ def corrupt_pins(world: World) -> list[str]:
     return ["pin"]
 
 
+def not_pulled(world: World) -> list[str]:
+    url = str(world.folder.parent / "remote")
+    world.repo.add_remote("origin", url)
+    world.repo.push("bert:v1")
+    other = mvs.init(world.folder.parent / "other")
+    other.add_remote("origin", url)
+    other.pull("bert:v1", exclude=["*.bin"])
+    return ["-C", str(world.folder.parent / "other"), "cat", "bert:v1", "weights.bin"]
+
+
 def corrupt_remote(world: World) -> list[str]:
     (world.folder / "format").write_text("<html>")
     return ["remote", "add", "site", str(world.folder)]
@@ -277,6 +287,7 @@ CASES: dict[type[errors.MvsError], list[str] | Callable[[World], list[str]]] = {
     errors.CorruptPack: corrupt_pack,
     errors.MissingExtra: missing_extra,
     errors.RemoteNotFound: ["push", "--all"],
+    errors.NotPulled: not_pulled,
     errors.CorruptRemote: corrupt_remote,
     errors.CorruptPins: corrupt_pins,
     errors.CorruptArchive: ["save", ".mvs/../../model/weights.bin", "new", "--unpack"],

@@ -45,6 +45,31 @@ def test_a_version_goes_and_comes(cli: Cli, repo: mvs.Repository, folder: Path, 
     assert cli(*at, "cat", "bert", "sub/vocab.txt").stdout == "a\nb\n"
 
 
+def test_some_files_of_a_version_come(
+    cli: Cli, repo: mvs.Repository, folder: Path, there: Path, tmp_path: Path
+) -> None:
+    version = repo.save(folder, "bert:v1")
+    rest = version.size - (folder / "config.json").stat().st_size
+    repo.add_remote("origin", str(there))
+    repo.push()
+    other = mvs.init(tmp_path / "other")
+    other.add_remote("origin", str(there))
+    at = ("-C", tmp_path / "other")
+    only = ("pull", "bert", "--include", "*.json")
+    planned = json.loads(cli(*at, *only, "--dry-run", "--json").stdout)
+    done = json.loads(cli(*at, *only, "--json").stdout)
+    assert planned["left"] == done["left"] == rest
+    assert planned["bytes"] == done["bytes"] > 0
+    assert (done["versions"], done["completed"]) == (["bert:v1"], [])
+    assert json.loads(cli(*at, "show", "bert", "--json").stdout)["absent"] == ["run.sh", "sub/vocab.txt", "weights.bin"]
+    assert "absent:   run.sh\n" in cli(*at, "show", "bert").stdout
+    assert "4 files (100.0 kB), 3 of them not pulled (100.0 kB)" in cli(*at, "fsck").stdout
+    assert json.loads(cli(*at, "fsck", "--json").stdout)["not-pulled"] == {"count": 3, "size": rest}
+    assert "files of 1 version that was here in part" in cli(*at, "pull", "bert", "--dry-run").stdout
+    assert "stayed" not in cli(*at, "pull", "bert").stdout
+    assert "absent" not in cli(*at, "show", "bert").stdout
+
+
 def test_versions_must_be_named_or_all_asked_for(cli: Cli, there: Path) -> None:
     cli("remote", "add", "origin", there)
     for verb in ("push", "pull"):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _VERSIONS_SHOWN = 8
 _THINGS = {
     "files": ("file", "files"),
+    "not-pulled": ("of them not pulled", "of them not pulled"),
     "objects": ("loose object", "loose objects"),
     "packs": ("pack", "packs"),
     "records": ("record", "records"),

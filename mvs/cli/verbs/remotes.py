@@ -109,6 +109,8 @@ def push(
 @_remote_option
 @where_option
 @click.option("--all", "everything", is_flag=True, help="Every version")
+@click.option("--include", metavar="GLOB", multiple=True, help="Only files that match")
+@click.option("--exclude", metavar="GLOB", multiple=True, help="No files that match")
 @click.option("--dry-run", is_flag=True, help="Only tell what would come")
 @click.option("--force", is_flag=True, help="Where aliases or labels changed on both sides, take those there")
 @_jobs_option
@@ -121,6 +123,8 @@ def pull(
     remote: str | None,
     where: str | None,
     everything: bool,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
     dry_run: bool,
     force: bool,
     jobs: int | None,
@@ -131,30 +135,43 @@ def pull(
 
     With --where those of them for which it is true there. Only what is missing here travels, and everything is
     verified before a version appears. Aliases and labels follow; with --force also an alias that is protected here.
+
+    With --include or --exclude only some files of each version come; a later pull brings others.
     """
     _check(specs, everything, where)
     if dry_run:
-        plan = repo.plan_pull(*specs, where=where, remote=remote)
+        plan = repo.plan_pull(*specs, where=where, remote=remote, include=include, exclude=exclude)
         facts = {
             "remote": plan.remote,
             "versions": [str(manifest.tag) for manifest in plan.manifests],
             "present": [str(ref.tag) for ref in plan.present],
+            "completed": [str(manifest.tag) for manifest in plan.completed],
             "bytes": plan.bytes,
+            "left": plan.left_bytes,
         }
-        _tell(
-            facts,
-            as_json,
-            f"would receive {_versions(plan.manifests)}: {render.size(plan.bytes)} on the wire",
-        )
+        text = f"would receive {_versions(plan.manifests)}: {render.size(plan.bytes)} on the wire"
+        _tell(facts, as_json, text + _stayed(len(plan.completed), plan.left_bytes, "would stay"))
         return
-    done = repo.pull(*specs, where=where, remote=remote, force=force, jobs=jobs, limit_rate=limit_rate)
+    done = repo.pull(
+        *specs,
+        where=where,
+        remote=remote,
+        include=include,
+        exclude=exclude,
+        force=force,
+        jobs=jobs,
+        limit_rate=limit_rate,
+    )
     facts = {
         "versions": [str(ref.tag) for ref in done.refs],
         "present": [str(ref.tag) for ref in done.present],
+        "completed": list(map(str, done.completed)),
         "bytes": done.received,
+        "left": done.left,
         **done.beside.to_dict(),
     }
     text = f"received {_versions(done.refs)}: {render.size(done.received)} on the wire"
+    text += _stayed(len(done.completed), done.left, "stayed")
     _tell(facts, as_json, text + _moved(done.beside))
     _check_settled(done.beside, remote)
 
@@ -314,6 +331,12 @@ def _row(name: str, settings: Mapping[str, Any]) -> tuple[str, str, str]:
 def _check(specs: tuple[str, ...], everything: bool, where: str | None) -> None:
     if (specs and everything) or not (specs or everything or where is not None):
         raise click.UsageError("name versions, or pass --all, or --where")
+
+
+def _stayed(completed: int, left: int, stayed: str) -> str:
+    """Return what is said of versions of which some files come, or did."""
+    more = f"; files of {render.count(completed, 'version')} that {'was' if completed == 1 else 'were'} here in part"
+    return (more if completed else "") + (f"; {render.size(left)} of files {stayed} there" if left else "")
 
 
 def _moved(found: "Beside") -> str:

@@ -114,7 +114,7 @@ def plan(
     after = _last(store) if since_last else -1
     asked = {ref for ref in chosen if ref.created > after}
     manifests = _manifests(store, asked)
-    blobs = _blobs(manifests)
+    blobs = _blobs(store, manifests)
     _teach(store, manifests.values())
     kept = {
         entry.blob for ref in _kept(store, keep) if (manifest := manifests.get(ref)) for entry in manifest.tree.files
@@ -124,7 +124,7 @@ def plan(
     kept_bytes = done = 0
     for ref in sorted(asked & manifests.keys(), key=lambda ref: (ref.created, ref.tag)):
         for entry in manifests[ref].tree.files:
-            if entry.blob in seen:
+            if entry.blob in seen or entry.blob not in blobs:
                 continue
             seen.add(entry.blob)
             if not store.objects.is_loose(entry.blob):
@@ -213,15 +213,15 @@ def _teach(store: Store, manifests: Iterable[Manifest]) -> None:
                         store.sketches.teach(beside.blob, beside.size, tensors)
 
 
-def _blobs(manifests: Mapping[Ref, Manifest]) -> dict[ObjectId, _Blob]:
-    """Return all blobs, each as its oldest version has it."""
+def _blobs(store: Store, manifests: Mapping[Ref, Manifest]) -> dict[ObjectId, _Blob]:
+    """Return all blobs that are here, each as its oldest version has it."""
     by_id = {ref.id: manifest for ref, manifest in manifests.items()}
     blobs: dict[ObjectId, _Blob] = {}
     for ref, manifest in sorted(manifests.items(), key=lambda pair: pair[0].created):
         parents = frozenset(
             entry.blob for parent in manifest.parents if parent in by_id for entry in by_id[parent].tree.files
         )
-        for entry in manifest.tree.files:
+        for entry in store.here(ref.id, manifest):
             blobs.setdefault(entry.blob, _Blob(entry.blob, entry.size, ref.tag, entry.path, ref.created, parents))
     return blobs
 

@@ -16,7 +16,7 @@ def undo(store: Store, chosen: Iterable[Ref], *, progress: Progress) -> int:
         Corrupt: one cannot be read; those before it are loose.
         StorageFailed: the disk is full, read-only or failing.
     """
-    entries = {entry.blob: entry for ref in chosen for entry in store.manifest(ref).tree.files}
+    entries = {entry.blob: entry for ref in chosen for entry in store.here(ref.id, store.manifest(ref))}
     packed = [entry for entry in entries.values() if not store.objects.is_loose(entry.blob)]
     progress.start("unpacking", sum(entry.size for entry in packed))
     try:

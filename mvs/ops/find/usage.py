@@ -17,6 +17,8 @@ from mvs.ops.find.exclusive import owned, standing
 from mvs.store.store import Store
 
 LOOSE = "loose"
+# What did not come when the version was pulled: it takes nothing.
+NOT_PULLED = "not-pulled"
 # The owner of what nothing but the versions that were asked about needs.
 _ASKED = "asked"
 
@@ -30,7 +32,7 @@ class Usage:
         size: bytes of its files.
         stored: bytes of the store that hold them, not counting what they are differences from.
         encodings: for each encoding ("loose" for a file of its own, "same" for a part of the loose file of
-            another version), plain bytes and stored bytes.
+            another version, "not-pulled" for what is at a remote and not here), plain bytes and stored bytes.
         bases: the files of other versions that it is stored as differences from.
         exclusive: bytes of the store that nothing but this version needs, its manifest included; None where nobody
             asked.
@@ -172,11 +174,13 @@ def usage(
 
 def _of_version(store: Store, ref: Ref, called: Mapping[ObjectId, str], together: dict[ObjectId, int]) -> Usage:
     """Return what one version takes; add to `together` what holds it, each object once."""
-    files = store.manifest(ref).tree.files
-    encodings: dict[str, tuple[int, int]] = {}
+    manifest = store.manifest(ref)
+    files = {entry.blob: entry for entry in store.here(ref.id, manifest)}
+    absent = {entry.blob: entry.size for entry in manifest.tree.files if entry.blob not in files}
+    encodings: dict[str, tuple[int, int]] = {NOT_PULLED: (sum(absent.values()), 0)} if absent else {}
     bases: dict[str, None] = {}
     held: dict[ObjectId, int] = {}
-    for entry in {entry.blob: entry for entry in files}.values():
+    for entry in files.values():
         for id, name, plain, taken, used in _held(store, entry, held):
             before = encodings.get(name, (0, 0))
             encodings[name] = before[0] + plain, before[1] + taken
@@ -185,7 +189,7 @@ def _of_version(store: Store, ref: Ref, called: Mapping[ObjectId, str], together
     for id, taken in held.items():
         # What one version has as a part of another's loose file takes no room but there.
         together[id] = max(together.get(id, 0), taken)
-    return Usage(ref.tag, sum(entry.size for entry in files), sum(held.values()), encodings, tuple(bases))
+    return Usage(ref.tag, sum(entry.size for entry in manifest.tree.files), sum(held.values()), encodings, tuple(bases))
 
 
 def _held(

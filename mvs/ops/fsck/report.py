@@ -17,6 +17,7 @@ JOURNAL_DAMAGED = "journal-damaged"
 JOURNAL_CUT = "journal-cut"
 MANIFEST_MISSING = "manifest-missing"
 MANIFEST_DAMAGED = "manifest-damaged"
+PARTIAL_DAMAGED = "partial-damaged"
 OBJECT_MISSING = "object-missing"
 OBJECT_DAMAGED = "object-damaged"
 PACK_DAMAGED = "pack-damaged"
@@ -40,6 +41,7 @@ KINDS = (
     JOURNAL_CUT,
     MANIFEST_MISSING,
     MANIFEST_DAMAGED,
+    PARTIAL_DAMAGED,
     OBJECT_MISSING,
     OBJECT_DAMAGED,
     PACK_DAMAGED,
@@ -104,9 +106,10 @@ class Report:
         level: "quick", "full" or "sample".
         findings: what is not as it must be, sorted by kind.
         versions: how many versions were looked at.
-        amounts: how many there are, and their bytes: `files` of versions, loose `objects`, `packs`, `records` in
-            packs, what was `verified` byte by byte; rubbish: `unreferenced` objects and `unreferenced-records`,
-            `sessions` of dead processes, `temporary` files, `trash`; files in `quarantine`.
+        amounts: how many there are, and their bytes: `files` of versions, those of them that were `not-pulled`, loose
+            `objects`, `packs`, `records` in packs, what was `verified` byte by byte; rubbish: `unreferenced` objects
+            and `unreferenced-records`, `sessions` of dead processes, `temporary` files, `trash`; files in
+            `quarantine`.
     """
 
     level: str

@@ -15,9 +15,9 @@ from blake3 import blake3
 
 from mvs.backends import locks
 from mvs.backends.directory import Directory
-from mvs.errors import CorruptManifest, CorruptObject, InvalidInput, MissingObject
+from mvs.errors import CorruptManifest, CorruptObject, InvalidInput, MissingObject, command
 from mvs.format.ids import ObjectId
-from mvs.format.layout import CACHE, LOCK, STAGING, lost_path, object_path, pack_path
+from mvs.format.layout import CACHE, LOCK, PARTIAL, STAGING, lost_path, object_path, pack_path
 from mvs.format.lines.refs import Ref
 from mvs.format.manifest import Manifest
 from mvs.format.names import Spec, Tag
@@ -140,10 +140,40 @@ class _Check:
                 )
             )
             return
+        elsewhere = self._elsewhere(ref)
         for entry in manifest.tree.files:
             if ref.id not in self._untagged:
                 self._amounts["files"] += Amount(1, entry.size)
-            self._graph.need_file(ref.tag, entry)
+            if entry.blob in elsewhere and self._graph.is_missing(entry.blob):
+                self._amounts["not-pulled"] += Amount(1, entry.size)
+            else:
+                self._graph.need_file(ref.tag, entry)
+
+    def _elsewhere(self, ref: Ref) -> frozenset[ObjectId]:
+        """Return the blobs of a version that need not be here: they were not pulled."""
+        try:
+            found = self._store.partials.read(ref.id)
+        except FAILURES as error:
+            self._suspects.append(
+                Suspect(
+                    report.PARTIAL_DAMAGED,
+                    f"{PARTIAL}/{ref.id}",
+                    f"what was not pulled of '{ref.tag}' cannot be told: {reason(error)}",
+                    still=partial(self._is_unlisted, ref.id),
+                    hint=command("mvs", "pull", ref.tag),
+                    tags=[ref.tag],
+                    pointless=True,
+                )
+            )
+            return frozenset()
+        return found.blobs if found else frozenset()
+
+    def _is_unlisted(self, id: ObjectId) -> bool:
+        try:
+            self._store.partials.read(id)
+        except FAILURES:
+            return True
+        return False
 
     def _manifest(self, ref: Ref) -> Manifest:
         """Return what a ref names, as `Store.manifest` does, which may write lookup tables."""

@@ -225,7 +225,7 @@ class Needed:
         for ref in found:
             self.loose.add(ref.id)
             try:
-                self._follow([entry.blob for entry in self._store.manifest(ref).tree.files])
+                self._follow([entry.blob for entry in self._store.here(ref.id, self._store.manifest(ref))])
             except UNREADABLE as error:
                 raise self._stopped(ref, error) from error
 

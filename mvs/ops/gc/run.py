@@ -160,6 +160,7 @@ def _collect(
         store.views.sweep(now=now)
         done.swept(store.arriving.clear())
         _drop_notes(store, alone=alone)
+        _drop_partials(store, alone=alone)
         _drop_marks(store, planned, alone=alone)
         _drop_views(store)
         _drop_sketches(store)
@@ -300,6 +301,17 @@ def _drop_notes(store: Store, *, alone: bool) -> None:
             for notes in gone:
                 if not store.objects.is_loose(notes.id) and store.notes.read(notes.tag) == notes:
                     store.notes.remove(notes.tag)
+
+
+def _drop_partials(store: Store, *, alone: bool) -> None:
+    """Say no longer of versions that are gone that they were pulled in part."""
+    gone = [id for id in store.partials.ids() if not store.objects.is_loose(id)]
+    if gone:
+        with _locked(store, alone=alone):
+            for id in gone:
+                # A pull may have brought it again.
+                if not store.objects.is_loose(id):
+                    store.partials.remove(id)
 
 
 def _drop_marks(store: Store, planned: Plan, *, alone: bool) -> None:

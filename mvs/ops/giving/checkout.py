@@ -32,6 +32,7 @@ from mvs.errors import (
 from mvs.format.ids import ObjectId
 from mvs.format.manifest import FileEntry
 from mvs.format.names import Tag
+from mvs.ops.find.absent import check as check_pulled
 from mvs.ops.find.query import Stored, was_deleted
 from mvs.ops.saving.walk import contains
 from mvs.running.parallel import Advance, each
@@ -61,6 +62,7 @@ def plan(store: Store, stored: Stored, dest: str, *, include: Iterable[str], exc
 
     Raises:
         FileNotInVersion: the globs leave no file.
+        NotPulled: one of them was not pulled.
         ForbiddenPlace: `dest` is the store, or lies in it.
         DestinationExists: a file or a link stands where a folder must be, or the reverse.
     """
@@ -81,6 +83,7 @@ def plan(store: Store, stored: Stored, dest: str, *, include: Iterable[str], exc
             place = _place(dest, entry.path)
             if os.path.lexists(place):
                 (present.add if _is_same(place, entry) else replaces.append)(entry.path)
+    check_pulled(store, stored.ref, stored.manifest, (entry for entry in files if entry.path not in present))
     return CheckoutPlan(stored.ref.tag, dest, files, dirs, tuple(replaces), frozenset(present))
 
 
@@ -271,19 +274,24 @@ def _is_same(place: str, entry: FileEntry) -> bool:
 def choose(
     files: tuple[FileEntry, ...], include: Iterable[str], exclude: Iterable[str], tag: Tag
 ) -> tuple[FileEntry, ...]:
-    """Return the files that match one of the globs to include, all without any, and none of those to exclude.
+    """Return the files that `matching` leaves.
 
     Raises:
         FileNotInVersion: none is left.
     """
+    chosen = matching(files, include, exclude)
+    if not chosen:
+        raise FileNotInVersion(f"no file of '{tag}' matches", hint=f"mvs show {tag}")
+    return chosen
+
+
+def matching(files: tuple[FileEntry, ...], include: Iterable[str], exclude: Iterable[str]) -> tuple[FileEntry, ...]:
+    """Return the files that match one of the globs to include, all without any, and none of those to exclude."""
     wanted = [re.compile(fnmatch.translate(glob)).match for glob in include]
     unwanted = [re.compile(fnmatch.translate(glob)).match for glob in exclude]
-    chosen = tuple(
+    return tuple(
         entry
         for entry in files
         if (not wanted or any(match(entry.path) for match in wanted))
         and not any(match(entry.path) for match in unwanted)
     )
-    if not chosen:
-        raise FileNotInVersion(f"no file of '{tag}' matches", hint=f"mvs show {tag}")
-    return chosen

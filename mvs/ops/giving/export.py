@@ -13,6 +13,7 @@ from mvs.backends.failures import storage
 from mvs.errors import Corrupt, CorruptObject, DestinationExists, ForbiddenPlace, SourceNotFound, command
 from mvs.format.manifest import FileEntry
 from mvs.format.names import Tag
+from mvs.ops.find.absent import check as check_pulled
 from mvs.ops.find.query import Stored
 from mvs.ops.giving.checkout import choose, explained
 from mvs.ops.saving.walk import contains
@@ -38,6 +39,7 @@ def export(
 
     Raises:
         FileNotInVersion: the globs leave no file.
+        NotPulled: one of them was not pulled.
         ForbiddenPlace: `dest` lies in the store.
         DestinationExists: there is something, and not `force`; or a folder.
         CorruptObject, MissingObject: the store's bytes are damaged; `dest` is as before.
@@ -46,6 +48,7 @@ def export(
     """
     tag, tree = stored.ref.tag, stored.manifest.tree
     files = choose(tree.files, include, exclude, tag)
+    check_pulled(store, stored.ref, stored.manifest, files)
     folders = tree.dirs if len(files) == len(tree.files) else ()
     _check_place(store, dest, tag, force=force)
     store.bring(entry.blob for entry in files)

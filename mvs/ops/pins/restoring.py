@@ -37,8 +37,8 @@ class Restoring:
 
 
 def lacking(store: Store, pins: Iterable[Pin]) -> list[Pin]:
-    """Return the pins of versions that the store does not have."""
-    return [pin for pin in pins if not store.objects.is_loose(pin.id)]
+    """Return the pins of versions that the store does not have, or not all of."""
+    return [pin for pin in pins if not store.objects.is_loose(pin.id) or store.partials.read(pin.id)]
 
 
 def plan(store: Store, root: Path, pins: Iterable[Pin], memory: Memory, now: int, *, force: bool) -> list[Restoring]:

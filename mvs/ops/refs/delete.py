@@ -101,7 +101,7 @@ def restore(store: Store, tag: Tag, *, now: Callable[[], int], by: str) -> Store
         # What is known of packs may be old: a dedup or a gc has moved things since.
         store.objects.packs.forget()
         manifest = store.manifest(ref)
-        _check_whole(store, manifest)
+        _check_whole(store, id, manifest)
         at = store.next_time(tag.name, now())
         back = Event("restore", tag.version, None, ref.id, manifest.tree_id, ref.created, at, by)
         store.journal.append(tag.name, [back])
@@ -127,8 +127,8 @@ def _tree_of(store: Store, ref: Ref) -> ObjectId | None:
         return None
 
 
-def _check_whole(store: Store, manifest: Manifest) -> None:
-    for entry in manifest.tree.files:
+def _check_whole(store: Store, id: ObjectId, manifest: Manifest) -> None:
+    for entry in store.here(id, manifest):
         if not store.objects.has(entry.blob, entry.size):
             raise MissingObject(
                 f"'{manifest.tag}' cannot be restored: the content of '{entry.path}' is no longer in the store",

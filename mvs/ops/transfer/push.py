@@ -9,6 +9,7 @@ from mvs.format.lines.refs import Ref
 from mvs.format.pack import Index
 from mvs.format.remote import Entry, PackPlace, Sent
 from mvs.ops import dedup
+from mvs.ops.find.absent import check as check_pulled
 from mvs.ops.find.query import telling_deleted
 from mvs.ops.transfer import beside
 from mvs.ops.transfer.beside import Beside, Changes
@@ -60,6 +61,7 @@ def plan_push(
 
     Raises:
         TagExists: the remote has a tag with other content.
+        NotPulled: a file was not pulled from elsewhere, and that remote lacks it.
         RemoteFailed: it cannot be reached.
         VersionNotFound: a version was deleted meanwhile, and its files are gone.
         Corrupt: a version cannot be read.
@@ -67,13 +69,13 @@ def plan_push(
     state = remote.log.state()
     present, new = parted(remote, state, refs)
     there = Holdings(remote.packs.indexes(state.packs.values() if new else ()))
+    sizes: dict[ObjectId, int] = {}
     with telling_deleted(store, new):
-        sizes = {
-            entry.blob: entry.size
-            for ref in new
-            for entry in store.manifest(ref).tree.files
-            if there.find(entry.blob) is None
-        }
+        for ref in new:
+            manifest = store.manifest(ref)
+            lacking = [entry for entry in manifest.tree.files if there.find(entry.blob) is None]
+            check_pulled(store, ref, manifest, lacking)
+            sizes.update((entry.blob, entry.size) for entry in lacking)
     packing = dedup.plan(store, new, progress=progress)
     items = tuple(item for item in packing.items if item.blob in sizes and store.objects.packs.find(item.blob) is None)
     found = beside.sending(store, remote, state, [*new, *present], force=force)
