@@ -158,7 +158,7 @@ class Remote:
         Raises:
             RemoteFailed: it cannot be reached.
         """
-        return ops.transfer.plan_collect(self._place)
+        return ops.transfer.plan_collect(self._place, self._now())
 
     def gc(self) -> "Collection":
         """Remove from the remote what no version there needs; others may push and pull meanwhile.
@@ -180,7 +180,7 @@ class Remote:
             RemoteFailed: it cannot be reached.
         """
         known = ops.transfer.Here(self._store) if self._place.is_bundle else frozenset[ObjectId]()
-        return ops.transfer.check(self._place, share=share, progress=self._progress, known=known)
+        return ops.transfer.check(self._place, share=share, progress=self._progress, now=self._now(), known=known)
 
     def _version(self, manifest: Manifest, state: "State") -> Version:
         known = state.versions[str(manifest.tag)]

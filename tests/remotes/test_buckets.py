@@ -1,6 +1,7 @@
 """What every bucket must do, whatever it is made of."""
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +53,15 @@ def test_of_many_who_create_a_key_one_wins(bucket: Bucket) -> None:
     assert won == [bucket.read("log/1")]
 
 
+def test_keys_are_told_with_the_time_they_were_written(bucket: Bucket) -> None:
+    began = int(time.time())
+    bucket.create("a/b", b"value")
+    [found] = bucket.keys("a/")
+    assert (found.key, found.size) == ("a/b", 5)
+    assert found.written is not None
+    assert began - 5 <= found.written <= time.time() + 5
+
+
 def test_a_key_without_value_is_told(bucket: Bucket) -> None:
     assert bucket.size("a/b") is None
     with pytest.raises(FileNotFoundError):
@@ -86,7 +96,7 @@ def test_a_file_is_uploaded_whole_and_told_of(bucket: Bucket, tmp_path: Path) ->
 def test_keys_are_found_by_prefix(bucket: Bucket) -> None:
     for key in ("log/1", "log/2", "packs/0/x", "logs"):
         bucket.create(key, key.encode())
-    assert sorted(bucket.keys("log/")) == [("log/1", 5), ("log/2", 5)]
+    assert sorted((found.key, found.size) for found in bucket.keys("log/")) == [("log/1", 5), ("log/2", 5)]
     assert list(bucket.keys("nothing/")) == []
 
 

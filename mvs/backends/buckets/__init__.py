@@ -3,8 +3,8 @@
 Knows nothing of what the keys mean.
 """
 
-from mvs.backends.buckets.bucket import Bucket, Found
+from mvs.backends.buckets.bucket import UPLOADS, Bucket, Found
 from mvs.backends.buckets.opening import PATIENCE, Address, open_bucket
 from mvs.backends.buckets.pace import Pace, Paced
 
-__all__ = ["PATIENCE", "Address", "Bucket", "Found", "Pace", "Paced", "open_bucket"]
+__all__ = ["PATIENCE", "UPLOADS", "Address", "Bucket", "Found", "Pace", "Paced", "open_bucket"]

@@ -7,11 +7,16 @@ from typing import NamedTuple, Protocol
 Advance = Callable[[int], None]
 
 
+# Where folders keep what is being written; object stores keep that where no key leads.
+UPLOADS = "uploads"
+
+
 class Found(NamedTuple):
-    """A key that has a value, and the size of it in bytes."""
+    """A key that has a value, the size of it in bytes, and when it was written, in seconds, where that is known."""
 
     key: str
     size: int
+    written: int | None = None
 
 
 class Bucket(Protocol):

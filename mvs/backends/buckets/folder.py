@@ -4,13 +4,12 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 
-from mvs.backends.buckets.bucket import Advance, Found
+from mvs.backends.buckets.bucket import UPLOADS, Advance, Found
 from mvs.backends.directory import Directory
 from mvs.backends.failures import storage
 from mvs.errors import RemoteFailed
 
 _BLOCK = 4 << 20
-_TEMPS = "uploads"
 
 
 class FolderBucket:
@@ -18,7 +17,7 @@ class FolderBucket:
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._disk = Directory(root, durable=True, temps=_TEMPS)
+        self._disk = Directory(root, durable=True, temps=UPLOADS)
 
     def read(self, key: str) -> bytes:
         """Return the value of a key."""
@@ -48,13 +47,16 @@ class FolderBucket:
     def write(self, key: str, data: bytes) -> None:
         """Give a key a value, whatever it had."""
         self._make()
-        self._disk.put(key, data)
+        try:
+            self._disk.put(key, data)
+        except FileNotFoundError as error:
+            raise self._removed(key) from error
 
     def upload(self, key: str, path: str, advance: Advance, *, parts: int = 1) -> None:
         """Copy a file to a key."""
         self._make()
-        self._disk.ensure(_TEMPS)
-        temp = self._disk.path(f"{_TEMPS}/{os.urandom(8).hex()}.tmp")
+        self._disk.ensure(UPLOADS)
+        temp = self._disk.path(f"{UPLOADS}/{os.urandom(8).hex()}.tmp")
         try:
             with (
                 storage(self._disk.root),
@@ -79,7 +81,8 @@ class FolderBucket:
                 yield from self.keys(f"{key}/")
             elif entry.is_file(follow_symlinks=False):
                 with contextlib.suppress(FileNotFoundError):
-                    yield Found(key, entry.stat(follow_symlinks=False).st_size)
+                    found = entry.stat(follow_symlinks=False)
+                    yield Found(key, found.st_size, int(found.st_mtime))
 
     def remove(self, keys: Iterable[str]) -> None:
         """Remove keys; one that has no value is passed over."""
@@ -95,6 +98,13 @@ class FolderBucket:
                 raise RemoteFailed(f"cannot make '{self._root}': a file is in the way") from None
 
     def _adopt(self, temp: str, key: str) -> bool:
-        new = self._disk.adopt(temp, key)
+        try:
+            new = self._disk.adopt(temp, key)
+        except FileNotFoundError as error:
+            raise self._removed(key) from error
         self._disk.sync([os.path.dirname(key)])
         return new
+
+    def _removed(self, key: str) -> RemoteFailed:
+        """Return the error for who was so slow that a collection took what it wrote for left behind."""
+        return RemoteFailed(f"'{self._disk.path(key)}' was removed while it was written; try again")

@@ -157,7 +157,7 @@ class ObjectBucket:
                 while (page := self._page(prefix, pages)) is not None:
                     for found in page:
                         last = found["path"]
-                        yield Found(found["path"], found["size"])
+                        yield Found(found["path"], found["size"], int(found["last_modified"].timestamp()))
                 return
             except ConnectionError as error:
                 if attempt == _BREAKS:

@@ -44,11 +44,12 @@ class Lost(Exception):
 
 
 class Entry(NamedTuple):
-    """A name in a folder, its size, and whether it is a folder."""
+    """A name in a folder, its size, whether it is a folder, and when it was written, in seconds, if that is told."""
 
     name: str
     size: int
     is_folder: bool
+    written: int | None
 
 
 class Connection:
@@ -173,7 +174,7 @@ class Connection:
                     answer.data()
                     found = self._attrs(answer)
                     if name not in (".", ".."):
-                        yield Entry(name, found.size, found.is_folder)
+                        yield found._replace(name=name)
         finally:
             self._ask(_CLOSE, handle, _STATUS)
 
@@ -218,12 +219,15 @@ class Connection:
         if flags & _HAS_OWNER:
             answer.long()
         rights = answer.number() if flags & _HAS_RIGHTS else 0
+        written = None
         if flags & _HAS_TIMES:
-            answer.long()
+            # When it was read is told first.
+            answer.number()
+            written = answer.number()
         if flags & _HAS_MORE:
             for _ in range(2 * answer.number()):
                 answer.data()
-        return Entry("", size, stat.S_ISDIR(rights))
+        return Entry("", size, stat.S_ISDIR(rights), written)
 
     def _ask(self, kind: int, body: bytes, expected: int) -> bytes:
         return self._answer(self._send(kind, body), expected)

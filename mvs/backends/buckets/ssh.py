@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TypeVar
 
-from mvs.backends.buckets.bucket import Advance, Found
+from mvs.backends.buckets.bucket import UPLOADS, Advance, Found
 from mvs.backends.buckets.sftp import DENIED, NO_FILE, Connection, Lost, Refused
 from mvs.errors import InvalidConfig, RemoteDenied, RemoteFailed, command
 
@@ -19,7 +19,6 @@ Result = TypeVar("Result")
 _URL = re.compile(
     r"ssh://(?:(?P<user>\w[\w.+-]*)@)?(?P<host>\w[\w.-]*|\[[\da-fA-F:]+\])(?::(?P<port>\d+))?/(?P<path>.+)"
 )
-_TEMPS = "uploads"
 _BLOCK = 4 << 20
 # Seconds to wait before each further attempt.
 PAUSES = (0.2, 1.0, 3.0)
@@ -102,7 +101,7 @@ class SshBucket:
             if entry.is_folder:
                 yield from self.keys(f"{prefix}{entry.name}/")
             else:
-                yield Found(f"{prefix}{entry.name}", entry.size)
+                yield Found(f"{prefix}{entry.name}", entry.size, entry.written)
 
     def remove(self, keys: Iterable[str]) -> None:
         """Remove keys; one that has no value is passed over."""
@@ -130,8 +129,8 @@ class SshBucket:
         self, far: Connection, key: str, blocks: Callable[[], Iterator[bytes]], name: Callable[[str, str], None]
     ) -> bool:
         """Write a file beside, and give it its name."""
-        temp = self._path(f"{_TEMPS}/{os.urandom(8).hex()}.tmp")
-        self._making(far, _TEMPS, lambda: far.write(temp, blocks()))
+        temp = self._path(f"{UPLOADS}/{os.urandom(8).hex()}.tmp")
+        self._making(far, UPLOADS, lambda: far.write(temp, blocks()))
         try:
             self._making(far, os.path.dirname(key), lambda: name(temp, self._path(key)))
         except Refused as refused:

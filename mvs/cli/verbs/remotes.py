@@ -310,7 +310,7 @@ def gc_there(repo: Repository, name: str, *, dry_run: bool, as_json: bool) -> No
     """Remove from a remote what no version there needs, and print how much."""
     place = repo.remote(name)
     found = place.plan_gc() if dry_run else place.gc()
-    text = f"{len(found.packs) + len(found.strays)} files, {render.size(found.bytes)}"
+    text = f"{found.files} files, {render.size(found.bytes)}"
     _tell(found.to_dict(), as_json, f"would remove {text}" if dry_run else f"removed {text}")
 
 
@@ -319,6 +319,11 @@ def fsck_there(repo: Repository, name: str, *, share: float, as_json: bool) -> N
     found = repo.remote(name).fsck(share=share)
     lines = [f"{message}; it hits {', '.join(tags) or 'no version'}" for message, tags in found.findings]
     lines.append(f"{render.count(found.versions, 'version')}, {found.packs} packs, {render.size(found.bytes)} read")
+    count, size = found.unfinished
+    if count:
+        lines.append(
+            f"{render.count(count, 'upload')} cut off, {render.size(size)}; mvs gc --remote {name} removes that"
+        )
     _tell(found.to_dict(), as_json, "\n".join(lines))
     if found.findings:
         raise click.exceptions.Exit(1)

@@ -1,12 +1,13 @@
 """What keeps a remote in order: versions deleted, garbage collected, everything checked."""
 
 import random
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from blake3 import blake3
 
+from mvs.backends.buckets import UPLOADS, Found
 from mvs.errors import Corrupt, CorruptRemote, Protected, command
 from mvs.format.ids import ObjectId
 from mvs.format.manifest import Manifest
@@ -18,28 +19,50 @@ from mvs.running.progress import Progress
 from mvs.store.remote.remote import Remote
 from mvs.store.remote.state import State
 
+# Seconds after which a file that is being written counts as left behind, by the clock of whoever looks: a request
+# is given up in minutes, so this is margin for clocks that differ.
+_STALE = 86400
+
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What a collection at a remote removes, or would: packs that no version needs, and files that no entry names."""
+    """What a collection at a remote removes, or would: packs that no version needs, and files that no entry names.
+
+    `unfinished` are files that somebody began to write and was cut off. `bytes` are those of all.
+    """
 
     packs: tuple[PackPlace, ...]
     strays: tuple[str, ...]
+    unfinished: tuple[str, ...]
     bytes: int
+
+    @property
+    def files(self) -> int:
+        """How many files that are."""
+        return len(self.packs) + len(self.strays) + len(self.unfinished)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts as JSON holds them, the form `--json` prints."""
-        return {"packs": len(self.packs), "strays": len(self.strays), "bytes": self.bytes}
+        return {
+            "packs": len(self.packs),
+            "strays": len(self.strays),
+            "unfinished": len(self.unfinished),
+            "bytes": self.bytes,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a check of a remote found: how much was looked at, and what is wrong, with the versions that suffer."""
+    """What a check of a remote found: how much was looked at, and what is wrong, with the versions that suffer.
+
+    `unfinished` are files, and their bytes, that somebody began to write and was cut off: no damage.
+    """
 
     versions: int
     packs: int
     bytes: int
     findings: tuple[tuple[str, tuple[str, ...]], ...]
+    unfinished: tuple[int, int]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts as JSON holds them, the form `--json` prints."""
@@ -47,6 +70,7 @@ class Health:
             "versions": self.versions,
             "packs": self.packs,
             "bytes": self.bytes,
+            "unfinished": {"count": self.unfinished[0], "size": self.unfinished[1]},
             "findings": [{"message": message, "versions": list(tags)} for message, tags in self.findings],
         }
 
@@ -82,17 +106,18 @@ def delete(remote: Remote, tags: Iterable[str], *, now: Callable[[], int], by: s
     return gone
 
 
-def plan_collect(remote: Remote) -> Collection:
+def plan_collect(remote: Remote, now: int) -> Collection:
     """Return what `collect` would remove now; nothing is changed anywhere."""
     state = remote.log.state()
-    return _collection(remote, state, _needless(state), state.generation)
+    return _collection(remote, state, _needless(state), state.generation, now)
 
 
 def collect(remote: Remote, *, now: Callable[[], int], by: str) -> Collection:
     """Remove from a remote what no version there needs.
 
     First an entry says what goes; whoever writes a later one knows it, so nothing that goes is counted on. What was
-    sent and never named goes one collection later, as its sender may be at work.
+    sent and never named goes one collection later, as its sender may be at work. What was being written a day ago,
+    and not since, goes at once: who is still at it, after all, is told that it failed, and nothing was counted on.
 
     Raises:
         RemoteFailed: it cannot be reached. What the entry gave up goes with the next collection.
@@ -108,14 +133,16 @@ def collect(remote: Remote, *, now: Callable[[], int], by: str) -> Collection:
         return state.next_entry(now(), by, condemned=names, collects=True, fence=before)
 
     state = remote.log.commit(make)
-    found = _collection(remote, state, doomed, before)
-    keys = [place.key for place in found.packs] + list(found.strays)
+    found = _collection(remote, state, doomed, before, now())
+    keys = [*(place.key for place in found.packs), *found.strays, *found.unfinished]
     kept = {place.name for place in state.packs.values()}
     remote.bucket.remove([*keys, *(index_key(place.name) for place in found.packs if place.name not in kept)])
     return found
 
 
-def check(remote: Remote, *, share: float, progress: Progress, known: Container[ObjectId] = frozenset()) -> Health:
+def check(
+    remote: Remote, *, share: float, progress: Progress, now: int, known: Container[ObjectId] = frozenset()
+) -> Health:
     """Check that a remote has what its versions need, but for what is `known`, and read a share of its packs.
 
     Nothing is changed.
@@ -154,7 +181,9 @@ def check(remote: Remote, *, share: float, progress: Progress, known: Container[
         _, missing = closure({entry.blob for entry in manifest.tree.files}, there.find, known)
         if missing and not wrong.keys() & set(state.versions[str(manifest.tag)].packs):
             findings.append((f"object {min(missing)} is in no pack", (str(manifest.tag),)))
-    return Health(len(state.versions), len(state.packs), read, tuple(findings))
+    unfinished = list(_unfinished(remote, now))
+    amount = len(unfinished), sum(found.size for found in unfinished)
+    return Health(len(state.versions), len(state.packs), read, tuple(findings), amount)
 
 
 def _needless(state: State) -> list[PackPlace]:
@@ -162,7 +191,14 @@ def _needless(state: State) -> list[PackPlace]:
     return [place for name, place in sorted(state.packs.items()) if name not in needed]
 
 
-def _collection(remote: Remote, state: State, doomed: list[PackPlace], fence: int) -> Collection:
+def _unfinished(remote: Remote, now: int) -> Iterator[Found]:
+    """Yield the files that nobody has written to for a day, and that have not got their names."""
+    for found in remote.bucket.keys(f"{UPLOADS}/"):
+        if found.key.endswith(".tmp") and found.written is not None and found.written < now // 10**9 - _STALE:
+            yield found
+
+
+def _collection(remote: Remote, state: State, doomed: list[PackPlace], fence: int, now: int) -> Collection:
     """Return what goes: packs that are given up, and files of packs that no entry names and none will."""
     named = {place.key for place in state.packs.values()} | {place.key for place in doomed}
     condemned = {PackPlace(name, generation, 0).key for name, generation in state.condemned}
@@ -171,8 +207,11 @@ def _collection(remote: Remote, state: State, doomed: list[PackPlace], fence: in
         for found in remote.bucket.keys("packs/")
         if found.key not in named and (found.key in condemned or _generation(found.key) < fence)
     ]
-    size = sum(place.size for place in doomed) + sum(found.size for found in strays)
-    return Collection(tuple(doomed), tuple(found.key for found in strays), size)
+    unfinished = list(_unfinished(remote, now))
+    size = sum(place.size for place in doomed) + sum(found.size for found in (*strays, *unfinished))
+    return Collection(
+        tuple(doomed), tuple(found.key for found in strays), tuple(found.key for found in unfinished), size
+    )
 
 
 def _generation(key: str) -> int:

@@ -1,12 +1,16 @@
 """A remote kept in order, beside those who push to it."""
 
+import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import mvs
-from mvs.errors import NeedsAll, VersionNotFound
+from mvs.backends.buckets import UPLOADS
+from mvs.backends.directory import Directory
+from mvs.errors import NeedsAll, RemoteFailed, VersionNotFound
 from mvs.store.remote.remote import Remote
 from tests.ops.dedup.families import save
 from tests.ops.transfer.test_push_pull import BASE, TUNED, joined, same, stored
@@ -172,3 +176,58 @@ def test_fsck_names_the_pack_and_the_versions_that_suffer(
     assert pack.stem in message
     assert tags == ("bert:v1",)
     assert ours.remote().fsck().findings == (() if harm == "flipped" else found.findings)
+
+
+DAY = 86400
+
+
+def begun(url: str, name: str, age: float) -> Path:
+    """Leave in a remote what a push that was killed leaves, so many days ago."""
+    path = Path(url, UPLOADS, name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"x" * 1000)
+    then = time.time() - age * DAY
+    os.utime(path, (then, then))
+    return path
+
+
+def test_what_killed_pushes_were_writing_is_told_and_goes_after_a_day(
+    ours: mvs.Repository, url: str, folder: Path
+) -> None:
+    """Nobody else would ever remove it, and a pack is many gigabytes."""
+    version = ours.save(folder, "bert:v1")
+    ours.push()
+    old = [begun(url, f"{number:016x}.tmp", 1.1) for number in range(2)]
+    kept = [begun(url, "3" * 16 + ".tmp", 0.9), begun(url, "notes.txt", 9)]
+    health = ours.remote().fsck()
+    assert (health.findings, health.unfinished) == ((), (2, 2000))
+    planned = ours.remote().plan_gc()
+    assert all(path.exists() for path in old)
+    done = ours.remote().gc()
+    assert done == planned
+    assert (done.files, len(done.unfinished), done.bytes) == (2, 2, 2000)
+    assert not any(path.exists() for path in old)
+    assert all(path.exists() for path in kept)
+    assert ours.remote().fsck().unfinished == (0, 0)
+    assert ours.remote().get("bert").read_bytes("config.json") == version.read_bytes("config.json")
+
+
+def test_a_push_whose_file_is_removed_fails_and_the_next_one_goes_on(
+    ours: mvs.Repository, url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It slept for a day, and a collection took it for dead."""
+    ours.save(folder, "bert:v1")
+    real = Directory.sync_file
+
+    def slept(disk: Directory, fd: int, path: str) -> None:
+        real(disk, fd, path)
+        if UPLOADS in path:
+            os.unlink(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Directory, "sync_file", slept)
+        with pytest.raises(RemoteFailed, match="was removed while it was written"):
+            ours.push()
+    assert ours.remote().list() == []
+    assert len(ours.push().refs) == 1
+    assert ours.remote().fsck(share=1.0).findings == ()
