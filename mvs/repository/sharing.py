@@ -237,12 +237,12 @@ class Sharing(Upkeep):
         """
         return ops.transfer.plan_mirror(self._named(source), self._named(target))
 
-    def mirror(self, source: str, target: str) -> "Mirrored":
+    def mirror(self, source: str, target: str, *, jobs: int | None = None) -> "Mirrored":
         """Let the remote `target` have all that the remote `source` has; each is a name or a URL.
 
         Packs go as they are, those that it lacks, and all versions appear there at once. Aliases and notes are what
-        they are at the source; what only the target has stays. An interrupted mirror goes on where it was. Nothing
-        of it comes into this store.
+        they are at the source; what only the target has stays. `jobs` packs are under way at once, 4 without. Those
+        that an interrupted mirror had brought are not sent again. Nothing of it comes into this store.
 
         Raises:
             RemoteNotFound: there is no such source.
@@ -257,7 +257,7 @@ class Sharing(Upkeep):
         if not theirs.log.exists():
             _begin(theirs, "NAME", target, single_writer=False)
         return ops.transfer.mirror(
-            self._store, ours, theirs, now=self._now, by=workspace.actor(), progress=self._progress
+            self._store, ours, theirs, now=self._now, by=workspace.actor(), progress=self._progress, jobs=jobs
         )
 
     def remote(self, name: str | None = None) -> Remote:

@@ -191,14 +191,15 @@ def fetch(repo: Repository, name: str | None, limit_rate: int | None, as_json: b
 @click.argument("source", metavar="SRC", shell_complete=complete_remote)
 @click.argument("target", metavar="DST", shell_complete=complete_remote)
 @click.option("--dry-run", is_flag=True, help="Only tell what would be sent")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Packs under way at once (4)")
 @json_option
 @pass_repository
-def mirror(repo: Repository, source: str, target: str, dry_run: bool, as_json: bool) -> None:
+def mirror(repo: Repository, source: str, target: str, dry_run: bool, jobs: int | None, as_json: bool) -> None:
     """Let the remote DST have all that the remote SRC has; each is a name or a URL
 
     Only what it lacks travels, and what only DST has stays there. Nothing of it comes here.
     """
-    done = repo.plan_mirror(source, target) if dry_run else repo.mirror(source, target)
+    done = repo.plan_mirror(source, target) if dry_run else repo.mirror(source, target, jobs=jobs)
     text = f"{_versions(done.versions)} in {render.count(done.packs, 'pack')}, {render.size(done.bytes)}"
     _tell(done.to_dict(), as_json, f"would send {text}" if dry_run else f"sent {text}")
 

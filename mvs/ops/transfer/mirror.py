@@ -9,14 +9,14 @@ from mvs.format.ids import ObjectId
 from mvs.format.manifest import Manifest
 from mvs.format.remote import Entry, Move, Note, PackPlace, Sent, index_key
 from mvs.ops.transfer.holdings import Holdings, closure
+from mvs.ops.transfer.receiving import REQUESTS, RUN
+from mvs.running.parallel import ahead
 from mvs.running.progress import Progress
 from mvs.store.packs.files import Pack
 from mvs.store.remote.remote import Remote
 from mvs.store.remote.state import State
 from mvs.store.staging import Session
 from mvs.store.store import Store
-
-_READ = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,19 @@ def plan_mirror(source: Remote, target: Remote) -> Mirrored:
 
 
 def mirror(
-    store: Store, source: Remote, target: Remote, *, now: Callable[[], int], by: str, progress: Progress
+    store: Store,
+    source: Remote,
+    target: Remote,
+    *,
+    now: Callable[[], int],
+    by: str,
+    progress: Progress,
+    jobs: int | None = None,
 ) -> Mirrored:
     """Let a remote have every version of another one, with its aliases and notes, in one step.
 
-    Packs pass through the staging of `store`, one at a time, and are compared with their names. What is at the target
-    only stays there. Cut off, nothing is seen of it, and packs that had arrived are not sent again.
+    Packs pass through the staging of `store`, so many `jobs` of them at a time, and are compared with their names. What
+    is at the target only stays there. Cut off, nothing is seen of it, and packs that had arrived are not sent again.
 
     Raises:
         TagExists: a tag is another version there.
@@ -93,10 +100,18 @@ def mirror(
         last = _lack(source, state, target, theirs)
         if not last:
             return None
-        for place in last.packs:
-            known = sent.get(place.name)
-            if known is None or not theirs.counts(known):
-                sent[place.name] = _copy(store, source, target, place, theirs.generation, progress)
+        pending = [place for place in last.packs if place.name not in sent or not theirs.counts(sent[place.name])]
+        progress.start("copying", 2 * sum(place.size for place in pending))
+        try:
+            with store.session() as session:
+                copied = ahead(
+                    lambda place: _copy(session, source, target, place, theirs.generation, progress),
+                    pending,
+                    jobs or REQUESTS,
+                )
+                sent.update((place.name, place) for place in copied)
+        finally:
+            progress.finish()
         versions = tuple(Sent(source.log.manifest(tag, state), state.versions[tag].packs) for tag in last.tags)
         packs = tuple(sent[place.name] for place in last.packs)
         return theirs.next_entry(now(), by, packs=packs, versions=versions, aliases=last.moves, notes=last.notes)
@@ -147,37 +162,31 @@ def _check_whole(source: Remote, state: State, lack: _Lack) -> None:
 
 
 def _copy(
-    store: Store, source: Remote, target: Remote, place: PackPlace, generation: int, progress: Progress
+    session: Session, source: Remote, target: Remote, place: PackPlace, generation: int, progress: Progress
 ) -> PackPlace:
     """Bring a pack to the target, unless an earlier attempt did, and return where it is there."""
     there = PackPlace(place.name, generation, place.size)
     if target.bucket.size(there.key) == there.size and target.bucket.size(index_key(there.name)) is not None:
+        progress.advance(2 * place.size)
         return there
-    with store.session() as session:
-        path = _received(session, source, place, progress)
-        progress.start("sending", place.size)
-        try:
-            target.bucket.upload(there.key, path, progress.advance)
-            target.bucket.write(index_key(there.name), Pack(path).end())
-        finally:
-            progress.finish()
+    path = _received(session, source, place, progress)
+    target.bucket.upload(there.key, path, progress.advance)
+    target.bucket.write(index_key(there.name), Pack(path).end())
+    session.drop(path)
     return there
 
 
 def _received(session: Session, source: Remote, place: PackPlace, progress: Progress) -> str:
     def blocks() -> Iterator[bytes]:
-        for at in range(0, place.size, _READ):
-            data = source.bucket.read_range(place.key, at, min(_READ, place.size - at))
+        for at in range(0, place.size, RUN):
+            data = source.bucket.read_range(place.key, at, min(RUN, place.size - at))
             yield data
             progress.advance(len(data))
 
-    progress.start("receiving", place.size)
     try:
         id, path = session.write(blocks())
     except FileNotFoundError:
         raise CorruptRemote(f"pack {place.name} of '{source.name}' is gone") from None
-    finally:
-        progress.finish()
     if id != place.name:
         raise CorruptRemote(f"pack {place.name} of '{source.name}' is not what it is named after")
     return path

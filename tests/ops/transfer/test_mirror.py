@@ -1,6 +1,11 @@
 """One remote into another: whole, once, and whatever cuts it off."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +13,7 @@ import pytest
 from click.testing import Result
 
 import mvs
+from mvs.backends.buckets import Bucket
 from mvs.errors import CorruptRemote, RemoteFailed, RemoteNotFound, TagExists
 from tests.ops.dedup.families import save
 from tests.ops.transfer.test_push_pull import BASE, TUNED, counted, joined, same, stored
@@ -80,13 +86,16 @@ def test_what_only_the_other_one_has_stays(ours: mvs.Repository, tmp_path: Path)
         ours.mirror("origin", str(tmp_path / "second"))
 
 
-def test_cut_off_anywhere_it_goes_on(ours: mvs.Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_cut_off_anywhere_it_goes_on(
+    ours: mvs.Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
     second = tmp_path / "second"
     for after in range(200):
         with monkeypatch.context() as patch:
             counted(patch, lambda bucket, after=after: Broken(bucket, after))
             try:
-                ours.mirror("origin", str(second))
+                ours.mirror("origin", str(second), jobs=jobs)
             except RemoteFailed:
                 if (second / "log").exists() and any((second / "log").iterdir()):
                     assert len(ours.plan_mirror("origin", str(second)).versions) in (0, 2)
@@ -94,6 +103,73 @@ def test_cut_off_anywhere_it_goes_on(ours: mvs.Repository, tmp_path: Path, monke
             break
     assert len(read(ours, second)) == 2
     assert len(list(second.rglob("*.pack"))) == len(list((tmp_path / "remote").rglob("*.pack")))
+
+
+class Meeting(Counting):
+    """A bucket whose packs are read when so many readers have come."""
+
+    def __init__(self, bucket: Bucket, readers: threading.Barrier) -> None:
+        super().__init__(bucket)
+        self._readers = readers
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        self._readers.wait()
+        return super().read_range(key, start, length)
+
+
+def test_several_packs_are_under_way_at_once(
+    ours: mvs.Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after the other, each waits for two servers in turn."""
+    readers = threading.Barrier(2, timeout=60)
+    counted(monkeypatch, lambda bucket: Meeting(bucket, readers))
+    assert ours.mirror("origin", str(tmp_path / "second"), jobs=2).packs == 2
+    assert not list((ours.store / "staging").iterdir())
+
+
+# The second pack is cut off behind its first half.
+KILLED = """
+import os, signal, sys
+from mvs.backends.buckets.folder import FolderBucket
+real, uploads = FolderBucket.upload, []
+def upload(self, key, path, advance, *, parts=1):
+    uploads.append(key)
+    if len(uploads) == 2:
+        os.truncate(path, os.path.getsize(path) // 2)
+        advance = lambda count: os.kill(os.getpid(), signal.SIGKILL)
+    real(self, key, path, advance, parts=parts)
+FolderBucket.upload = upload
+from mvs.cli.main import run
+run(sys.argv[1:])
+"""
+
+
+def test_killed_in_the_middle_it_goes_on_and_copies_no_pack_again(
+    ours: mvs.Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = tmp_path / "second"
+    save(ours, "m:more", bytes(range(256)) * 999)
+    ours.push()
+    root = str(Path(mvs.__file__).parents[1])
+    words = [sys.executable, "-c", KILLED, "-C", str(ours.root.parent), "mirror", "origin", str(second), "-j", "1"]
+    ended = subprocess.run(words, env={**os.environ, "PYTHONPATH": root}, capture_output=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    [first] = second.rglob("*.pack")
+    assert not list(second.glob("log/*"))
+    assert len(ours.plan_mirror("origin", str(second)).versions) == 3
+    buckets = counted(monkeypatch, Counting)
+    ours.mirror("origin", str(second))
+    asked = [each for bucket in buckets for each in bucket.asked if each.startswith(("range packs/", "upload"))]
+    assert len([each for each in asked if each.startswith("upload")]) == 2
+    assert not [each for each in asked if first.stem in each]
+    assert len(read(ours, second)) == 3
+    [left] = second.glob("uploads/*")
+    os.utime(left, (0, 0))
+    ours.add_remote("second", str(second))
+    assert ours.remote("second").gc().unfinished == (f"uploads/{left.name}",)
+    # What it had in staging is of a process that is dead.
+    ours.gc(expire="now")
+    assert not list((ours.store / "staging").iterdir())
 
 
 def test_a_pack_that_is_not_what_it_is_named_after_goes_nowhere(ours: mvs.Repository, tmp_path: Path) -> None:
