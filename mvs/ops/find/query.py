@@ -1,7 +1,7 @@
 """Finding versions: what a spec stands for, and lists."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,6 +17,7 @@ from mvs.errors import (
     VersionNotFound,
     command,
 )
+from mvs.format.ids import ObjectId
 from mvs.format.lines.refs import Ref
 from mvs.format.manifest import Manifest
 from mvs.format.names import Alias, Spec, Tag, parse_name
@@ -179,6 +180,25 @@ def listing(
     for message in misspelt:
         unknown(message)
     return versions
+
+
+def every(store: Store, known: Container[ObjectId], damaged: Callable[[str], None]) -> list[Ref]:
+    """Return the refs of all versions, newest first; manifests that are `known` are not read.
+
+    A version that cannot be read is told to `damaged` and left out.
+    """
+    found = []
+    for name in store.refs.names():
+        for ref in store.refs.readable(name, damaged):
+            try:
+                if ref.id not in known:
+                    store.manifest(ref)
+                found.append(ref)
+            except UNREADABLE as error:
+                # A version deleted since it was listed is no damage.
+                if store.refs.exists(ref.tag):
+                    damaged(error.message)
+    return sorted(found, key=_age, reverse=True)
 
 
 def _catalogued(

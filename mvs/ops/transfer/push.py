@@ -76,10 +76,8 @@ def plan_push(
             lacking = [entry for entry in manifest.tree.files if there.find(entry.blob) is None]
             check_pulled(store, ref, manifest, lacking)
             sizes.update((entry.blob, entry.size) for entry in lacking)
-    packing = dedup.plan(store, new, progress=progress)
-    items = tuple(item for item in packing.items if item.blob in sizes and store.objects.packs.find(item.blob) is None)
+    packing = _packing(store, new, {blob for blob in sizes if _is_unpacked(store, blob)}, progress)
     found = beside.sending(store, remote, state, [*new, *present], force=force)
-    packing = replace(packing, items=items)
     return PushPlan(remote.name, tuple(new), tuple(present), sum(sizes.values()), packing, found, force)
 
 
@@ -141,6 +139,22 @@ def push(
         remote.log.commit(make)
     beside.agree(store, remote, changes, now=now, by=by)
     return Pushed(plan.refs, plan.present, len(packs), sent, changes.facts())
+
+
+def _packing(store: Store, refs: list[Ref], blobs: set[ObjectId], progress: Progress) -> dedup.Plan:
+    """Return how some blobs of these versions are packed. Bases are looked for in all versions, which takes its time.
+
+    Raises:
+        Corrupt: a version cannot be read.
+    """
+    if not blobs:
+        return dedup.alone({})
+    plan = dedup.plan(store, refs, progress=progress)
+    return replace(plan, items=tuple(item for item in plan.items if item.blob in blobs))
+
+
+def _is_unpacked(store: Store, blob: ObjectId) -> bool:
+    return store.objects.is_loose(blob) and store.objects.packs.find(blob) is None
 
 
 class Sender:
