@@ -130,13 +130,13 @@ class Sharing(Upkeep):
             NotFound, QueryError, TagExists, RemoteFailed: as `push`.
         """
         place = self._remote(remote)
-        if specs or where is not None:
-            chosen = self._chosen(specs, where)
-        else:
-            # What it had when it was last looked at it most likely has still, and nobody need read it.
-            known = frozenset(version.id for version in place.last_seen().versions.values())
+        chosen = self._chosen(specs, where) if specs or where is not None else None
+        state = place.log.state()
+        if chosen is None:
+            # What it has nobody need read.
+            known = frozenset(version.id for version in state.versions.values())
             chosen = ops.query.every(self._store, known, self._progress.notice)
-        return ops.transfer.plan_push(self._store, place, chosen, progress=self._progress, force=force)
+        return ops.transfer.plan_push(self._store, place, chosen, state, progress=self._progress, force=force)
 
     def push(
         self,

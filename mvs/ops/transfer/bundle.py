@@ -46,7 +46,7 @@ def create(
             disk = Directory(session.path, durable=False, temps="temps")
             remote = Remote(os.path.basename(path), Address(path), disk, bundle)
             remote.log.begin(single_writer=False)
-            plan = plan_push(store, remote, refs, progress=progress)
+            plan = plan_push(store, remote, refs, remote.log.state(), progress=progress)
             # A file grows at its end, and is the same each time.
             done = push(store, remote, plan, now=now, by=by, progress=progress, jobs=jobs, requests=1, assumed=assumed)
         folder, name = os.path.split(os.path.abspath(path))

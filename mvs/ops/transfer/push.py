@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from mvs.errors import MissingObject, TagExists, command
 from mvs.format.ids import ObjectId
 from mvs.format.lines.refs import Ref
 from mvs.format.pack import Index
 from mvs.format.remote import Entry, PackPlace, Sent
-from mvs.ops import dedup
 from mvs.ops.find.absent import check as check_pulled
 from mvs.ops.find.query import telling_deleted
 from mvs.ops.transfer import beside
@@ -21,19 +21,22 @@ from mvs.store.remote.remote import Remote
 from mvs.store.remote.state import State
 from mvs.store.store import Store
 
+if TYPE_CHECKING:
+    from mvs.ops import dedup
+
 
 @dataclass(frozen=True, slots=True)
 class PushPlan:
     """Versions that would go, those that are there, and the plain bytes of what is not.
 
-    `packing` is what would have to be packed for it.
+    `packing` is what would have to be packed for it, None for nothing.
     """
 
     remote: str
     refs: tuple[Ref, ...]
     present: tuple[Ref, ...]
     size: int
-    packing: dedup.Plan
+    packing: "dedup.Plan | None"
     changes: Changes
     force: bool
 
@@ -55,9 +58,11 @@ class Pushed:
 
 
 def plan_push(
-    store: Store, remote: Remote, refs: Iterable[Ref], *, progress: Progress, force: bool = False
+    store: Store, remote: Remote, refs: Iterable[Ref], state: State, *, progress: Progress, force: bool = False
 ) -> PushPlan:
-    """Return what a push would send; nothing is changed anywhere. With `force` aliases and notes win that are here.
+    """Return what a push would send to a remote in a state; nothing is changed anywhere.
+
+    With `force` aliases and notes win that are here.
 
     Raises:
         TagExists: the remote has a tag with other content.
@@ -66,7 +71,6 @@ def plan_push(
         VersionNotFound: a version was deleted meanwhile, and its files are gone.
         Corrupt: a version cannot be read.
     """
-    state = remote.log.state()
     present, new = parted(remote, state, refs)
     there = Holdings(remote.packs.indexes(state.packs.values() if new else ()))
     sizes: dict[ObjectId, int] = {}
@@ -133,7 +137,9 @@ def push(
 
     if not (plan.refs or plan.changes):
         return Pushed((), plan.present, 0, 0, plan.beside)
-    if plan.packing.items:
+    if plan.packing:
+        from mvs.ops import dedup  # noqa: PLC0415 - numpy, which a push of nothing new does without
+
         dedup.run(store, plan.packing, progress=progress, jobs=jobs, keep_loose=True)
     with telling_deleted(store, plan.refs):
         remote.log.commit(make)
@@ -141,14 +147,16 @@ def push(
     return Pushed(plan.refs, plan.present, len(packs), sent, changes.facts())
 
 
-def _packing(store: Store, refs: list[Ref], blobs: set[ObjectId], progress: Progress) -> dedup.Plan:
+def _packing(store: Store, refs: list[Ref], blobs: set[ObjectId], progress: Progress) -> "dedup.Plan | None":
     """Return how some blobs of these versions are packed. Bases are looked for in all versions, which takes its time.
 
     Raises:
         Corrupt: a version cannot be read.
     """
     if not blobs:
-        return dedup.alone({})
+        return None
+    from mvs.ops import dedup  # noqa: PLC0415 - as above
+
     plan = dedup.plan(store, refs, progress=progress)
     return replace(plan, items=tuple(item for item in plan.items if item.blob in blobs))
 
@@ -231,6 +239,8 @@ class Sender:
             # Bases of what is packed may be loose themselves, and belong to other versions.
             if gone := [id for id in missing if not self._store.objects.is_loose(id)]:
                 raise MissingObject(f"object {min(gone)} is gone, and something to be pushed needs it", hint="mvs fsck")
+            from mvs.ops import dedup  # noqa: PLC0415 - as above
+
             plan = dedup.alone({id: self._store.objects.size(id) for id in missing})
             dedup.run(self._store, plan, progress=self._progress, jobs=self._jobs, keep_loose=True)
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
@@ -12,11 +13,13 @@ from mvs.format.pack import Record, check_of
 from mvs.format.remote import PackPlace
 from mvs.running.parallel import ahead
 from mvs.running.progress import Progress
-from mvs.store.packs.arriving import Arrival
 from mvs.store.packs.files import Pack
 from mvs.store.remote.arriving import Arriving, Part
 from mvs.store.remote.remote import Remote
 from mvs.store.store import Store
+
+if TYPE_CHECKING:
+    from mvs.store.packs.arriving import Arrival
 
 # Requests under way when nobody says how many.
 REQUESTS = 4
@@ -60,7 +63,7 @@ def receive(
     folder: str,
     progress: Progress,
     requests: int,
-) -> tuple[list[Arrival], int]:
+) -> "tuple[list[Arrival], int]":
     """Bring packs here, each whole or some records of it; return them, and how many bytes travelled.
 
     What came before this was cut off need not come again. What came damaged is asked for once more.
@@ -151,13 +154,15 @@ def _runs(records: tuple[Record, ...]) -> list[tuple[int, int]]:
     return runs
 
 
-def _arrived(store: Store, remote: Remote, coming: _Coming, folder: str) -> Arrival:
+def _arrived(store: Store, remote: Remote, coming: _Coming, folder: str) -> "Arrival":
     """Return what has come as a pack.
 
     Raises:
         CorruptRemote, CorruptPack: it is damaged.
         FileNotFoundError: somebody has removed it.
     """
+    from mvs.store.packs.arriving import Arrival  # noqa: PLC0415 - numpy, which is not needed where nothing comes
+
     place = coming.place
     digest = coming.part.finish()
     if coming.whole:

@@ -249,8 +249,8 @@ class Working(Store):
             return
         sender = Sender(self._here, self._remote, self._progress(), None, REQUESTS, frozenset())
         if step.saved:
-            packing = plan_push(self._here, self._remote, step.saved, progress=self._progress()).packing
-            if packing.items:
+            packing = plan_push(self._here, self._remote, step.saved, self._state, progress=self._progress()).packing
+            if packing:
                 dedup.run(self._here, packing, progress=self._progress(), keep_loose=True)
             # While others read names; below there is nothing left to be sent.
             sender.send(self._state, step.saved)

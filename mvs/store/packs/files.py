@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from mvs.backends.directory import Directory
 from mvs.backends.failures import storage
@@ -25,7 +26,9 @@ from mvs.format.pack import (
     decode_index,
     index_place,
 )
-from mvs.store.packs.lookup import Lookup
+
+if TYPE_CHECKING:
+    from mvs.store.packs.lookup import Lookup
 
 # Indexes kept in memory: of a large model about 10 MB each.
 _KEPT = 16
@@ -199,9 +202,11 @@ class Packs:
                     self._open.popitem(last=False)
         return pack
 
-    def _known(self) -> Lookup:
+    def _known(self) -> "Lookup":
         lookup = self._lookup
         if lookup is None:
+            from mvs.store.packs.lookup import Lookup  # noqa: PLC0415 - numpy, which one pack by its name needs not
+
             lookup = Lookup(self._disk)
             lookup.cover(sorted(self.names()), self._indexes)
             self._lookup = lookup
