@@ -249,6 +249,8 @@ class Working(Store):
             return
         sender = Sender(self._here, self._remote, self._progress(), None, REQUESTS, frozenset())
         if step.saved:
+            # Packs may have come since it was opened.
+            self._here.objects.packs.forget()
             packing = plan_push(self._here, self._remote, step.saved, self._state, progress=self._progress()).packing
             if packing:
                 dedup.run(self._here, packing, progress=self._progress(), keep_loose=True)
