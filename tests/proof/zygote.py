@@ -66,6 +66,8 @@ def _live(job: dict[str, Any]) -> NoReturn:
         # On one core a verb uses one thread for its files, and always makes the same calls.
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         importlib.import_module("mvs.ops.dedup.run")._PACK_BYTES = job["pack_bytes"]  # type: ignore[attr-defined]
+        # No save by chance brings a cache up to date, nobody being told that its fsync failed.
+        importlib.import_module("mvs.ops.saving.save")._CATALOGUED = 1 << 32  # type: ignore[attr-defined]
         importlib.import_module("mvs.cli.main").run(job["words"])
     except SystemExit as exit:
         code = exit.code
