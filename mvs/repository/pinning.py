@@ -205,9 +205,11 @@ class Pinning(Sharing):
         pins = ops.lockfile.read(root)
         self._register()
         self._store.look()
-        if missing := ops.restoring.lacking(self._store, pins):
-            self._bring(missing)
         memory = self._memory()
+        missing = ops.restoring.lacking(self._store, pins)
+        missing += ops.restoring.unfinished(self._store, root, pins, memory, self._now())
+        if missing:
+            self._bring(missing)
         ops.lockfile.ignore(root, pins)
         try:
             planned = ops.restoring.plan(self._store, root, pins, memory, self._now(), force=force)

@@ -37,8 +37,17 @@ class Restoring:
 
 
 def lacking(store: Store, pins: Iterable[Pin]) -> list[Pin]:
-    """Return the pins of versions that the store does not have, or not all of."""
-    return [pin for pin in pins if not store.objects.is_loose(pin.id) or store.partials.read(pin.id)]
+    """Return the pins of versions that the store does not have."""
+    return [pin for pin in pins if not store.objects.is_loose(pin.id)]
+
+
+def unfinished(store: Store, root: Path, pins: Iterable[Pin], memory: Memory, now: int) -> list[Pin]:
+    """Return the pins of versions that the store has in part, and whose folders are not as they are pinned.
+
+    Raises:
+        CorruptRef, UnsupportedFormat: what was not pulled of one cannot be told.
+    """
+    return [pin for pin in pins if store.partials.read(pin.id) and not look(store, root, pin, memory, now).clean]
 
 
 def plan(store: Store, root: Path, pins: Iterable[Pin], memory: Memory, now: int, *, force: bool) -> list[Restoring]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import mvs
-from mvs.errors import Corrupt, FileNotInVersion, MissingObject, NotPulled
+from mvs.errors import Corrupt, FileNotInVersion, MissingObject, NotPulled, RemoteFailed
 from mvs.format.layout import PARTIAL
 from tests.ops.dedup.families import model, safetensors, tuned
 from tests.ops.transfer.test_push_pull import counted, joined, same
@@ -260,7 +260,7 @@ def test_a_pull_that_is_cut_off_anywhere_is_as_good_as_none(
 ) -> None:
     with monkeypatch.context() as patched:
         counted(patched, lambda bucket: Broken(bucket, 2))
-        with pytest.raises(mvs.errors.RemoteFailed):
+        with pytest.raises(RemoteFailed):
             theirs.pull("m:v2")
     assert theirs.get("m:v2").absent == ("optimizer.pt",)
     theirs.pull("m:v2")
@@ -289,3 +289,20 @@ def test_a_pinned_version_gets_the_rest_when_it_is_checked_out(theirs: mvs.Repos
     theirs.pin("m:v2", to="serving")
     theirs.checkout_pins()
     assert {path.name: path.read_bytes() for path in (tmp_path / "theirs" / "serving").iterdir()} == NEXT
+    assert not lists(theirs)
+
+
+def test_a_pinned_version_whose_files_are_in_place_needs_no_remote(
+    theirs: mvs.Repository, tmp_path: Path, url: str
+) -> None:
+    folder = tmp_path / "theirs" / "serving"
+    folder.mkdir()
+    for path, data in NEXT.items():
+        (folder / path).write_bytes(data)
+    Path(url).rename(tmp_path / "away")
+    theirs.pin("m:v2", to="serving")
+    assert theirs.checkout_pins() == []
+    assert theirs.get("m:v2").absent == ("optimizer.pt",)
+    (folder / "optimizer.pt").unlink()
+    with pytest.raises(RemoteFailed):
+        theirs.checkout_pins()
