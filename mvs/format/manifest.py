@@ -191,11 +191,7 @@ def said(data: bytes) -> Said:
     Raises:
         ValueError: it is no manifest that this release could read.
     """
-    if not data.startswith(MAGIC):
-        raise ValueError("not a manifest")
-    fields = canonical.unchecked(data[len(MAGIC) :])
-    if type(fields) is not dict or [type(fields.get(key)) for key in _KEYS] != _KINDS:
-        raise ValueError("a key is missing or of another type")
+    fields = _unchecked(data)
     try:
         sizes = [item["size"] for item in fields["files"]]
     except (TypeError, KeyError) as error:
@@ -205,6 +201,27 @@ def said(data: bytes) -> Said:
     if not found <= {int, bytes, str}:
         raise ValueError("a size, a parent or a label is of another type")
     return Said(name, version, created, sizes, labels, metadata, context, parents, message)
+
+
+def blobs(data: bytes) -> list[ObjectId]:
+    """Return the ids of the files of a manifest, each once or more often; as quickly as `said`, and as easily pleased.
+
+    Raises:
+        ValueError: it is no manifest that this release could read.
+    """
+    try:
+        return [ObjectId(_digest(item["blob"])) for item in _unchecked(data)["files"]]
+    except (TypeError, KeyError) as error:
+        raise ValueError("a file has no id") from error
+
+
+def _unchecked(data: bytes) -> dict[str, Any]:
+    if not data.startswith(MAGIC):
+        raise ValueError("not a manifest")
+    fields = canonical.unchecked(data[len(MAGIC) :])
+    if type(fields) is not dict or [type(fields.get(key)) for key in _KEYS] != _KINDS:
+        raise ValueError("a key is missing or of another type")
+    return fields
 
 
 def _digest(value: Any) -> bytes:

@@ -6,11 +6,12 @@ in common. So each object is looked at a few times at most, however many version
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from mvs.errors import UNREADABLE
+from mvs.errors import UNREADABLE, MvsError
 from mvs.format.ids import ObjectId
-from mvs.format.manifest import Manifest
+from mvs.format.manifest import Manifest, blobs
+from mvs.ops.find import query
 from mvs.ops.gc.marking import Places
 from mvs.store.store import Store
 
@@ -21,14 +22,19 @@ Owner = tuple[str, ...]
 
 def standing(store: Store, pinned: Iterable[ObjectId]) -> set[ObjectId]:
     """Return the manifests that need what they need, deleted or not: by a ref, an alias, or a pin."""
-    refs = [ref for name in store.refs.names() for ref in store.refs.readable(name, lambda _: None)]
+    refs = query.refs(store, query.Wanted(), lambda _: None)
     return {*(ref.id for ref in refs), *(ref.id for ref in store.refs.aliased()), *pinned}
 
 
-def owned(store: Store, owners: Mapping[ObjectId, Owner]) -> dict[Owner, int]:
+def owned(
+    store: Store,
+    owners: Mapping[ObjectId, Owner],
+    damaged: Callable[[ObjectId, MvsError], None] = lambda _, __: None,
+) -> dict[Owner, int]:
     """Return the stored bytes that belong to each owner, and to those inside it; `owners` are manifests.
 
-    The whole store is gone through once. A manifest that cannot be read is passed over: nobody knows what it needs.
+    The whole store is gone through once. A manifest that cannot be read is told to `damaged` and passed over: nobody
+    knows what it needs.
     """
     there = dict(store.objects.loose())
     try:
@@ -41,15 +47,24 @@ def owned(store: Store, owners: Mapping[ObjectId, Owner]) -> dict[Owner, int]:
     sizes: dict[ObjectId, int] = {}
     for manifest, owner in owners.items():
         try:
-            files = Manifest.decode(store.objects.read(manifest)).tree.files
-        except UNREADABLE:
+            files = _files(store.objects.read(manifest))
+        except UNREADABLE as error:
+            damaged(manifest, error)
             continue
-        _give([(id, owner) for id in (manifest, *(entry.blob for entry in files))], belongs, sizes, places, there)
+        _give([(id, owner) for id in (manifest, *files)], belongs, sizes, places, there)
     found: dict[Owner, int] = defaultdict(int)
     for id, owner in belongs.items():
         for end in range(len(owner) + 1):
             found[owner[:end]] += sizes[id]
     return dict(found)
+
+
+def _files(manifest: bytes) -> list[ObjectId]:
+    try:
+        return blobs(manifest)
+    except ValueError:
+        # It knows better what is wrong.
+        return [entry.blob for entry in Manifest.decode(manifest).tree.files]
 
 
 def _give(

@@ -201,6 +201,27 @@ def every(store: Store, known: Container[ObjectId], damaged: Callable[[str], Non
     return sorted(found, key=_age, reverse=True)
 
 
+def refs(
+    store: Store, wanted: Wanted, damaged: Callable[[str], None], unknown: Callable[[str], None] = lambda _: None
+) -> list[Ref]:
+    """Return the refs of versions, without a limit, as the catalog has them; where there is none, manifests are read.
+
+    Unlike those of `listing` they are not looked at: what was damaged in its place lately is among them.
+
+    Raises:
+        NameNotFound: as `listing`.
+    """
+    name, where = _scope(store, wanted)
+    found = store.catalog.find(
+        where,
+        damaged,
+        order=wanted.order,
+        name=name,
+        unknown=lambda key, meant: unknown(_unknown(key, meant)),
+    )
+    return [stored.ref for stored in listing(store, wanted, damaged)] if found is None else found
+
+
 def _catalogued(
     store: Store,
     order: tuple[Sort, ...],

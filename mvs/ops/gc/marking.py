@@ -168,6 +168,7 @@ class Places:
         self._store = store
         self._there = there
         self._records: dict[ObjectId, tuple[ObjectId, Record]] = {}
+        self._in_vain = False
         for name, index in indexes.items():
             for id, record in index.records.items():
                 known = self._records.get(id)
@@ -185,13 +186,14 @@ class Places:
         return self._records.get(id) or self._looked_for(id)
 
     def _looked_for(self, id: ObjectId) -> tuple[ObjectId, Record]:
-        """Return where a packed object lies that was not there before."""
+        """Return where a packed object lies that was not there before; once in vain, packs are not listed again."""
         packs = self._store.objects.packs
         place = packs.place(id)
-        if place is None:
+        if place is None and not self._in_vain:
             # Whoever only plans is not alone: a dedup may have moved it a moment ago.
             packs.forget()
             place = packs.place(id)
+            self._in_vain = place is None
         if place is None:
             raise packs.missing(id)
         return place

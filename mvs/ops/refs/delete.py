@@ -47,8 +47,8 @@ def delete(
 ) -> list[Ref]:
     """Delete the tags of these refs and return those that were there to be deleted.
 
-    A tag that came to mean something else since it was planned is left alone. `still` is asked, under the lock,
-    which of the versions of one name are still to go, aliased ones or not.
+    A tag that came to mean something else since it was planned, or is damaged, is left alone. `still` is asked,
+    under the lock, which of the versions of one name are still to go, aliased ones or not.
 
     Raises:
         Protected: an alias was pointed at one since it was planned, and not `force`; those of names before are gone.
@@ -61,7 +61,7 @@ def delete(
         # Outside the lock: it costs a read of each manifest, and those never change.
         trees = {ref.tag: _tree_of(store, ref) for ref in refs}
         with store.exclusive():
-            there = [ref for ref in refs if store.refs.read(ref.tag) == ref]
+            there = [ref for ref in refs if store.refs.stands(ref)]
             if there and still is not None:
                 there = still(there)
             elif there and not force:

@@ -5,18 +5,15 @@ name that nobody saves under any more loses nothing by waiting, and applying the
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from mvs.errors import InvalidInput, KeepsNothing
 from mvs.format.lines.refs import Ref
-from mvs.ops.find.query import Stored
-from mvs.query.facts import sort_key, type_of
 from mvs.query.sizes import parse_duration
 from mvs.query.tree import Field
-from mvs.store.cache.catalog.moving import facts
 
 _NS = 1_000_000_000
 _BEST = re.compile(r"(?P<field>.+):(?P<which>min|max)(?::(?P<count>[0-9]{1,9}))?", re.DOTALL)
@@ -86,9 +83,10 @@ def rules(
     return Rules(**counts, within=0 if within is None else _span(within), best=tuple(map(_best, spelled)))
 
 
-def kept(rules: Rules, versions: Sequence[Stored]) -> dict[Ref, list[Reason]]:
+def kept(rules: Rules, versions: Sequence[Ref], ranked: Mapping[Best, Sequence[Ref]]) -> dict[Ref, list[Reason]]:
     """Return which of the versions of one name are kept, and why; they come most recently saved first.
 
+    `ranked` are, for each rule about the best, those of them that have such a number, the best first.
     Where no rule finds anything to keep (none has the number that the best is sought by), all are kept.
     """
     why: dict[Ref, list[Reason]] = {}
@@ -96,12 +94,12 @@ def kept(rules: Rules, versions: Sequence[Stored]) -> dict[Ref, list[Reason]]:
     def keep(ref: Ref, rule: str, of: str = "") -> None:
         why.setdefault(ref, []).append(Reason(rule, of))
 
-    for stored in versions[: rules.last]:
-        keep(stored.ref, "last")
+    for ref in versions[: rules.last]:
+        keep(ref, "last")
     if rules.within:
-        for stored in versions:
-            if stored.ref.created > versions[0].ref.created - rules.within:
-                keep(stored.ref, "within")
+        for ref in versions:
+            if ref.created > versions[0].created - rules.within:
+                keep(ref, "within")
     for rule, count, period in (
         ("daily", rules.daily, "{0:%Y-%m-%d}".format),
         ("weekly", rules.weekly, _week),
@@ -110,40 +108,30 @@ def kept(rules: Rules, versions: Sequence[Stored]) -> dict[Ref, list[Reason]]:
         for of, ref in _periods(versions, period, count).items():
             keep(ref, rule, of)
     for best in rules.best:
-        for ref in _ranked(versions, best)[: best.most]:
+        for ref in ranked[best][: best.most]:
             keep(ref, "best", best.spelled)
     if not why:
-        for stored in versions:
-            keep(stored.ref, "unmeasured", rules.best[0].spelled)
+        for ref in versions:
+            keep(ref, "unmeasured", rules.best[0].spelled)
     return why
 
 
-def _periods(versions: Sequence[Stored], period: Callable[[datetime], str], count: int) -> dict[str, Ref]:
+def _periods(versions: Sequence[Ref], period: Callable[[datetime], str], count: int) -> dict[str, Ref]:
     """Return the last version of each of the `count` latest periods that have one."""
     found: dict[str, Ref] = {}
-    for stored in versions if count else ():
+    for ref in versions if count else ():
         # In the zone of this machine, as `mvs list` shows it.
-        key = period(datetime.fromtimestamp(stored.ref.created // _NS, UTC).astimezone())
+        key = period(datetime.fromtimestamp(ref.created // _NS, UTC).astimezone())
         if key not in found:
             if len(found) == count:
                 break
-            found[key] = stored.ref
+            found[key] = ref
     return found
 
 
 def _week(at: datetime) -> str:
     year, week, _ = at.isocalendar()
     return f"{year}-W{week:02}"
-
-
-def _ranked(versions: Sequence[Stored], best: Best) -> list[Ref]:
-    """Return the versions that have a number there, the best first, of equal ones the most recently saved."""
-    found = []
-    for stored in versions:
-        _, value = sort_key(best.field, facts(stored.manifest.said(), stored.moving))
-        if type_of(value) == "number":
-            found.append((value if best.lowest else -value, stored.ref))
-    return [ref for _, ref in sorted(found, key=lambda pair: pair[0])]
 
 
 def _count(rule: str, count: object) -> int:

@@ -36,6 +36,13 @@ class Refs:
             raise CorruptRef(f"the ref of '{tag}' is one of '{ref.tag}'")
         return ref
 
+    def stands(self, ref: Ref) -> bool:
+        """Tell whether a tag still means what a ref says; one that is damaged does not."""
+        try:
+            return self.read(ref.tag) == ref
+        except UNREADABLE:
+            return False
+
     def exists(self, tag: Tag) -> bool:
         """Tell whether the tag has a ref, readable or not."""
         return os.path.lexists(self._disk.path(_key(tag.name, tag.version)))
